@@ -1,0 +1,126 @@
+"""The command line."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+import uvloop
+
+from app.adapters.migrations import MigrationError
+from app.adapters.redis.child import AlreadyRunning, ChildError
+from app.adapters.redis.client import REFUSED, SILENT
+from app.config import ConfigError, Settings
+from app.main import NotMigrated, migrate, open_stores, open_web
+from app.server import serve, until_signalled
+from app.utils import logger
+from app.utils.errors import PollroomError
+
+EXPECTED = (ConfigError, NotMigrated, AlreadyRunning, ChildError, MigrationError, PollroomError, *SILENT, *REFUSED)
+"""Failures of a start that a sentence explains better than a trace."""
+
+
+def run(work: Callable[[Settings], Coroutine[Any, Any, int]]) -> None:
+    """Run a command with the settings of the environment; its number is the exit status."""
+    try:
+        settings = Settings.from_env(os.environ)
+        logger.configure(settings.log_level)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            sys.exit(runner.run(work(settings)))
+    except EXPECTED as error:
+        raise click.ClickException(str(error) or type(error).__name__) from error
+
+
+@click.group()
+def cli() -> None:
+    """Pollroom: live polls over HTTP and WebSockets. Settings come from the environment, see .env.example."""
+
+
+@cli.command("serve")
+def serve_() -> None:
+    """Serve HTTP and WebSockets; with nothing set, everything is embedded, the worker too."""
+
+    async def work(settings: Settings) -> int:
+        async with (
+            open_stores(settings) as stores,
+            open_web(stores, embedded_worker=settings.embedded_database) as web,
+        ):
+            await serve(web, lambda address: click.echo(f"Pollroom listens on {address}"))
+        return 0
+
+    run(work)
+
+
+@cli.command()
+def worker() -> None:
+    """Store the vote log in SQL, and close polls whose time has come."""
+
+    async def work(settings: Settings) -> int:
+        async with open_stores(settings) as stores:
+            vote_worker = stores.worker()
+            stop = until_signalled()
+            tasks = [
+                asyncio.ensure_future(vote_worker.run()),
+                asyncio.ensure_future(vote_worker.sweep(stores.ledger.read)),
+            ]
+            stopping = asyncio.ensure_future(stop.wait())
+            click.echo("The vote worker runs.")
+            await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in (stopping, *tasks):
+                task.cancel()
+            await asyncio.gather(stopping, *tasks, return_exceptions=True)
+        return 0 if stop.is_set() else 1
+
+    run(work)
+
+
+@cli.command("migrate")
+def migrate_() -> None:
+    """Bring the database's schema up to date."""
+
+    async def work(settings: Settings) -> int:
+        click.echo(f"{await migrate(settings)} migrations applied")
+        return 0
+
+    run(work)
+
+
+@cli.command()
+@click.argument("poll", required=False)
+@click.option("--all", "every", is_flag=True, help="Every poll.")
+@click.option("--mend", is_flag=True, help="Count the ledger's ballots anew where they differ.")
+def recount(poll: str | None, every: bool, mend: bool) -> None:
+    """Compare the tally in Redis with the rows in SQL, once the log is stored. Exit status 1 where they differ."""
+    if (poll is None) != every:
+        raise click.UsageError("name a poll, or give --all")
+
+    async def work(settings: Settings) -> int:
+        differing = compared = 0
+        async with open_stores(settings) as stores:
+            await stores.worker().drain()
+            recounter = stores.recounter()
+            ids = recounter.every_poll() if poll is None else _one(poll)
+            async for poll_id in ids:
+                found = await recounter.compare(poll_id)
+                if not found.equal and mend:
+                    click.echo(f"{poll_id} mending: ledger {found.ledger}, sql {found.sql}")
+                    found = await recounter.mend(poll_id)
+                compared += 1
+                differing += not found.equal
+                if not found.equal or poll is not None:
+                    word = "equal" if found.equal else "DIFFERENT"
+                    click.echo(f"{poll_id} {word}: ledger {found.ledger}, sql {found.sql}")
+        click.echo(f"{compared} polls compared, {differing} different")
+        return 1 if differing else 0
+
+    run(work)
+
+
+async def _one(poll_id: str) -> "Any":
+    yield poll_id
+
+
+if __name__ == "__main__":
+    cli(prog_name="python -m app")

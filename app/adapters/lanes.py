@@ -1,0 +1,73 @@
+"""What ``database.py`` needs of a driver: one connection, statements on its raw cursor, what its errors mean.
+
+The ``databases`` library gives URL, connections and MySQL's pool. Its own ``execute`` is not used: it answers the last
+row id instead of a row count, costs 230 µs a statement and 96 µs a row in bulk.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, Final, Protocol
+
+from app.adapters.sql import Dialect, Query
+from app.ports import Value
+
+BUSY_SECONDS: Final = 5
+
+
+class Fault(Enum):
+    DUPLICATE = "a unique key is taken"
+    DATA = "the data is refused"
+    EXISTS = "DDL that was done before"
+    PASSING = "may work later"
+    LOST = "the server is gone"
+    BUG = "anything else"
+
+
+KEEPS_LANE: Final = frozenset({Fault.DUPLICATE, Fault.DATA, Fault.EXISTS})
+
+
+class Lane(Protocol):
+    """One connection. After ``drop`` it is gone, whatever it was doing; the server rolls back."""
+
+    @property
+    def usable(self) -> bool: ...
+
+    async def open(self) -> None: ...
+
+    async def alive(self) -> None:
+        """Raises where the server is gone."""
+
+    async def fetch(self, text: str, values: Mapping[str, Value]) -> list[dict[str, Any]]: ...
+
+    async def run(self, text: str, values: Mapping[str, Value]) -> int: ...
+
+    async def many(self, text: str, rows: Sequence[Mapping[str, Value]]) -> None: ...
+
+    async def prepare(self, query: Query) -> None:
+        """Have the server check the statement without running it."""
+
+    def drop(self) -> None:
+        """At once, without waiting."""
+
+    async def close(self) -> None: ...
+
+
+class Driver(Protocol):
+    """``one_writer``: writers of this process take turns before they ask for the database's lock."""
+
+    dialect: Dialect
+    lanes: int
+    begin: str
+    one_writer: bool
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def lane(self) -> Lane: ...
+
+    def fault(self, error: BaseException) -> Fault: ...
+
+    def no_table(self, error: BaseException) -> bool: ...
+
+    async def durability(self, lane: Lane) -> tuple[bool, str]: ...

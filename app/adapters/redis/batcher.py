@@ -1,0 +1,266 @@
+"""Ballots that arrive together go to Redis together: one script call a partition, all due partitions in one pipeline.
+
+One pipeline is under way at a time, so arrival order is kept; alone, a ballot waits for nothing. A batch without an answer
+is sent again unchanged, before anything later. Its deadline stands in it, by Redis ``TIME``: past that the script writes
+nothing, and only then ``UNAVAILABLE`` goes out, so that a late execution never overtakes what a client did next.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from redis.exceptions import NoScriptError
+
+from app.adapters.redis.client import REFUSED, SILENT
+from app.adapters.redis.clock import RedisClock
+from app.adapters.redis.keys import Keys
+from app.adapters.redis.scripts import Scripts
+from app.modules.vote.types import Ballot, Receipt
+from app.utils import logger
+from app.utils.errors import PollroomError, unavailable
+
+LARGEST_BATCH = 256
+DEADLINE_SECONDS = 3.0
+SETTLED_SECONDS = 0.25
+"""Beyond the deadline, for the difference between our estimate of Redis ``TIME`` and ``TIME`` itself."""
+RETRY_SECONDS = 0.05
+HELD_SECONDS = 0.01
+
+_encode = msgspec.msgpack.encode
+_log = logger.get(__name__)
+
+
+class _Pending:
+    __slots__ = ("ballot", "future", "since")
+
+    def __init__(self, ballot: Ballot, future: "asyncio.Future[Receipt]", since: float) -> None:
+        self.ballot = ballot
+        self.future = future
+        self.since = since
+
+    def fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class _Batch:
+    """Ballots of one partition as they were first sent."""
+
+    def __init__(self, partition: int, pending: list[_Pending], deadline_ms: int, keys: Keys) -> None:
+        self.partition = partition
+        self.pending = pending
+        self.sent = time.monotonic()
+        self._deadline = deadline_ms
+        positions: dict[str, int] = {}
+        self._keys: list[str] = []
+        ballots = []
+        for entry in pending:
+            ballot = entry.ballot
+            position = positions.get(ballot.poll_id)
+            if position is None:
+                position = positions[ballot.poll_id] = len(positions) + 1
+                self._keys += keys.poll(ballot.poll_id)
+            ballots.append(
+                (position, ballot.voter_id, ballot.guest, ballot.id, ballot.retract, ballot.choices)
+            )
+        self._body = _encode((list(positions), ballots))
+
+    def call(self, keys: Keys, generation: int, publish: str) -> tuple[list[str], list[str | bytes | int]]:
+        fence, log = keys.fence(self.partition), keys.log(self.partition, generation)
+        return [fence, log, *self._keys], [generation, publish, self._deadline, self._body]
+
+
+class Batcher:
+    def __init__(
+        self,
+        scripts: Scripts,
+        keys: Keys,
+        clock: RedisClock,
+        generations: dict[int, int],
+        *,
+        limit: int,
+        publish: str,
+    ) -> None:
+        """``generations``: partition -> the generation in force, kept current by the ledger. ``limit``: ballots that wait."""
+        self._scripts = scripts
+        self._keys = keys
+        self._clock = clock
+        self._generations = generations
+        self._limit = limit
+        self._publish = publish
+        self._queues: dict[int, deque[_Pending]] = {}
+        self._parked: dict[str, deque[_Pending]] = {}
+        self._due = asyncio.Event()
+        self.waiting = 0
+        self._load: Callable[[str], Awaitable[object]]
+        self._verify: Callable[[int], Awaitable[None]]
+        self._tasks: asyncio.TaskGroup
+
+    def cast(self, ballot: Ballot) -> "asyncio.Future[Receipt]":
+        if self.waiting >= self._limit:
+            raise unavailable()
+        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        entry = _Pending(ballot, future, time.monotonic())
+        self.waiting += 1
+        parked = self._parked.get(ballot.poll_id)
+        if parked is not None:
+            parked.append(entry)
+            return future
+        partition = self._keys.partition(ballot.poll_id)
+        queue = self._queues.get(partition)
+        if queue is None:
+            queue = self._queues[partition] = deque()
+        queue.append(entry)
+        self._due.set()
+        return future
+
+    async def run(
+        self, load: Callable[[str], Awaitable[object]], verify: Callable[[int], Awaitable[None]]
+    ) -> None:
+        """Until cancelled. ``load`` brings an absent poll into Redis; ``verify`` a partition whose fence does not hold."""
+        self._load, self._verify = load, verify
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                while True:
+                    await self._due.wait()
+                    self._due.clear()
+                    batches = self._collect()
+                    if batches:
+                        await self._deliver(batches)
+        finally:
+            for queue in [*self._queues.values(), *self._parked.values()]:
+                for entry in queue:
+                    entry.fail(unavailable())
+
+    async def drain(self) -> None:
+        """Wait until nothing waits any more; bounded by the ballots' own deadlines."""
+        while self.waiting:
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _collect(self) -> list[_Batch]:
+        batches = []
+        now = time.monotonic()
+        deadline = self._clock.now() + int(DEADLINE_SECONDS * 1000)
+        for partition, queue in self._queues.items():
+            pending: list[_Pending] = []
+            while queue and len(pending) < LARGEST_BATCH:
+                entry = queue.popleft()
+                if now - entry.since > DEADLINE_SECONDS:
+                    self.waiting -= 1
+                    entry.fail(unavailable())
+                else:
+                    pending.append(entry)
+            if pending:
+                batches.append(_Batch(partition, pending, deadline, self._keys))
+            if queue:
+                self._due.set()
+        return batches
+
+    async def _deliver(self, batches: list[_Batch]) -> None:
+        while True:
+            asked = time.monotonic()
+            calls = [
+                batch.call(self._keys, self._generations[batch.partition], self._publish) for batch in batches
+            ]
+            replies: Sequence[list[Any] | Exception]
+            try:
+                replies = await self._scripts.pipeline("cast", calls)
+            except SILENT as error:
+                replies = [error] * len(batches)
+            except REFUSED as error:
+                replies = [error] * len(batches)
+            again = [
+                batch
+                for batch, reply in zip(batches, replies, strict=True)
+                if not await self._take(batch, reply, asked)
+            ]
+            if not again:
+                return
+            batches = again
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _take(self, batch: _Batch, reply: "list[Any] | Exception", asked: float) -> bool:
+        """Hand out what Redis answered; false where the batch must be sent again."""
+        if isinstance(reply, Exception):
+            expired = time.monotonic() - batch.sent > DEADLINE_SECONDS + SETTLED_SECONDS
+            retriable = isinstance(reply, (*SILENT, NoScriptError))
+            if retriable and not expired:
+                return False
+            _log.warning("ballots not taken", error=str(reply)[:200], ballots=len(batch.pending))
+            self._finish(batch, unavailable())
+            return True
+        if reply[0] == "fenced":
+            if time.monotonic() - batch.sent > DEADLINE_SECONDS + SETTLED_SECONDS:
+                self._finish(batch, unavailable())
+                return True
+            if reply[1]:
+                self._generations[batch.partition] = reply[1]
+            else:
+                await self._verify(batch.partition)
+            return False
+        self._clock.heard(reply[1], asked)
+        if reply[0] == "late":
+            self._finish(batch, unavailable())
+            return True
+        now = reply[1]
+        waiting: dict[str, tuple[bool, list[_Pending]]] = {}
+        for entry, answer in zip(batch.pending, reply[2], strict=True):
+            word = answer[0]
+            if word == "held" or word == "absent":
+                waiting.setdefault(entry.ballot.poll_id, (word == "absent", []))[1].append(entry)
+                continue
+            self.waiting -= 1
+            future, ballot = entry.future, entry.ballot
+            if future.done():
+                continue
+            if word == "ok":
+                future.set_result(Receipt(ballot.id, ballot.poll_id, ballot.choices, answer[1], now, False))
+            elif word == "again":
+                choices = tuple(answer[3])
+                future.set_result(Receipt(ballot.id, ballot.poll_id, choices, answer[1], answer[2], True))
+            else:
+                future.set_exception(PollroomError(word))
+        for poll_id, (absent, entries) in waiting.items():
+            self._park(batch.partition, poll_id, entries, absent=absent)
+        return True
+
+    def _finish(self, batch: _Batch, error: PollroomError) -> None:
+        for entry in batch.pending:
+            self.waiting -= 1
+            entry.fail(error)
+
+    def _park(self, partition: int, poll_id: str, entries: list[_Pending], *, absent: bool) -> None:
+        """Let ballots wait for their poll, and everything later for that poll behind them."""
+        queue = self._queues[partition]
+        later = [entry for entry in queue if entry.ballot.poll_id == poll_id]
+        if later:
+            kept = [entry for entry in queue if entry.ballot.poll_id != poll_id]
+            queue.clear()
+            queue.extend(kept)
+        self._parked[poll_id] = deque([*entries, *later])
+        self._tasks.create_task(self._unpark(partition, poll_id, absent))
+
+    async def _unpark(self, partition: int, poll_id: str, absent: bool) -> None:
+        error: BaseException | None = None
+        try:
+            if absent:
+                async with asyncio.timeout(DEADLINE_SECONDS):
+                    await self._load(poll_id)
+            else:
+                await asyncio.sleep(HELD_SECONDS)
+        except PollroomError as refused:
+            error = refused
+        except Exception as failed:
+            _log.warning("poll not loaded", poll=poll_id, error=repr(failed)[:200])
+            error = unavailable()
+        parked = self._parked.pop(poll_id)
+        if error is not None:
+            self.waiting -= len(parked)
+            for entry in parked:
+                entry.fail(error)
+            return
+        self._queues[partition].extendleft(reversed(parked))
+        self._due.set()

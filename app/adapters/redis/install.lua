@@ -1,0 +1,47 @@
+-- Ends a hold: takes the rules over, or only lets go. KEYS[3..5]: poll, counts, ballots.
+-- ARGV[3]: poll id, ARGV[4]: token, ARGV[5]: '' to let go, else msgpack
+-- {version, owner, opens, closes, flags, min, max, option ids, seq, closed, new times}.
+-- A poll that has closed keeps its times, whatever the rules say: {'ok', state, true} where they were to be new.
+-- Answers {'busy'} where the hold was lost, {'ok', state, late}, or {'ok', false, false} after letting go of an absent poll.
+
+local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
+if ARGV[5] == '' then
+  if poll.hold == ARGV[4] then
+    redis.call('HDEL', poll.key, 'hold', 'held_until')
+  end
+  return cmsgpack.pack({'ok', not poll.absent and state(poll), false})
+end
+
+local rules = cmsgpack.unpack(ARGV[5])
+if poll.hold ~= ARGV[4] then
+  -- The first answer may have been lost.
+  if not poll.absent and poll.version == rules[1] then return cmsgpack.pack({'ok', state(poll), false}) end
+  return cmsgpack.pack({'busy'})
+end
+
+settle(poll)
+local fresh, late = poll.absent, false
+if fresh then
+  poll.absent, poll.seq, poll.opened, poll.closed, poll.deleted = nil, rules[9], false, rules[10], false
+  poll.accepted = false
+  redis.call('DEL', poll.counts, poll.ballots)
+end
+if fresh or poll.version ~= rules[1] then
+  poll.version, poll.owner = rules[1], rules[2]
+  if poll.closed == 0 or fresh then
+    poll.opens, poll.closes = rules[3], rules[4]
+  else
+    late = rules[11]
+  end
+  poll.draft = bit.band(rules[5], DRAFT) > 0
+  poll.opened = poll.opened or poll.closed > 0 or (not poll.draft and poll.opens <= now)
+  change(poll, 'edit', now)
+  save(poll)
+  redis.call('HSET', poll.key, 'version', rules[1], 'owner', rules[2], 'flags', rules[5], 'min', rules[6], 'max',
+    rules[7], 'options', table.concat(rules[8], ','), 'accepted', poll.accepted and '1' or '0')
+  publish(poll)
+end
+redis.call('HDEL', poll.key, 'hold', 'held_until')
+redis.call('PERSIST', poll.key)
+settle(poll)
+return cmsgpack.pack({'ok', state(poll), late})

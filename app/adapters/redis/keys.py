@@ -1,0 +1,31 @@
+"""Names of keys and channels. All of a partition share the hash tag ``{pNN}``: one script, one slot."""
+
+from zlib import crc32
+
+
+class Keys:
+    """``partitions`` is fixed for the life of the data (``settings`` in SQL)."""
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+
+    def partition(self, poll_id: str) -> int:
+        return crc32(poll_id.encode()) % self.partitions
+
+    @staticmethod
+    def tag(partition: int) -> str:
+        return f"{{p{partition:02d}}}"
+
+    def fence(self, partition: int) -> str:
+        return f"{self.tag(partition)}:fence"
+
+    def log(self, partition: int, generation: int) -> str:
+        return f"{self.tag(partition)}:log:{generation}"
+
+    def poll(self, poll_id: str) -> list[str]:
+        """Poll, counts and ballots."""
+        tag = self.tag(self.partition(poll_id))
+        return [f"{tag}:poll:{poll_id}", f"{tag}:counts:{poll_id}", f"{tag}:ballots:{poll_id}"]
+
+    def feed(self, poll_id: str) -> str:
+        return f"{self.tag(self.partition(poll_id))}:feed:{poll_id}"

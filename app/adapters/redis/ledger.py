@@ -1,0 +1,206 @@
+"""The ledger port over Redis: every call is one script on one partition."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from app.adapters.redis.batcher import Batcher
+from app.adapters.redis.client import REFUSED, SILENT
+from app.adapters.redis.clock import RedisClock
+from app.adapters.redis.keys import Keys
+from app.adapters.redis.scripts import Scripts
+from app.modules.poll.types import Rules
+from app.modules.vote.types import Ballot, Hold, PollState, Receipt, Standing
+from app.ports import Busy
+from app.utils.errors import PollroomError, unavailable
+
+LEASE_MS = 5_000
+GIVE_UP_SECONDS = 3.0
+RETRY_SECONDS = 0.05
+
+ALLOW_CHANGE, GUESTS, DRAFT = 1, 2, 4
+
+_encode = msgspec.msgpack.encode
+
+
+def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
+    """``state`` of the scripts, which is also what they publish."""
+    flat = iter(raw[12])
+    counts = {name: int(n) for name, n in zip(flat, flat, strict=True)}
+    voters = counts.pop("voters", 0)
+    now, epoch, seq, version, owner, opens, closes, opened, closed, deleted, draft, accepted = raw[:12]
+    return PollState(
+        poll_id=poll_id,
+        now=now,
+        epoch=epoch,
+        seq=seq,
+        version=version,
+        owner_id=owner,
+        opens=opens,
+        closes=closes,
+        opened=opened,
+        closed=closed,
+        deleted=deleted,
+        draft=draft,
+        accepted=accepted,
+        voters=voters,
+        counts=counts,
+    )
+
+
+class RedisLedger:
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keys,
+        clock: RedisClock,
+        *,
+        queued_ballots: int,
+        publish: str = "PUBLISH",
+    ) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._publish = publish
+        self._scripts = Scripts(client)
+        self.generations: dict[int, int] = dict.fromkeys(range(keys.partitions), 1)
+        self.batcher = Batcher(
+            self._scripts, keys, clock, self.generations, limit=queued_ballots, publish=publish
+        )
+        self._load: Callable[[str], Awaitable[object]]
+        self._verify: Callable[[int], Awaitable[None]]
+
+    async def run(
+        self, load: Callable[[str], Awaitable[object]], verify: Callable[[int], Awaitable[None]]
+    ) -> None:
+        """Until cancelled: deliver ballots. ``load`` installs an absent poll, ``verify`` a partition's fence."""
+        self._load, self._verify = load, verify
+        await self.batcher.run(load, verify)
+
+    def cast(self, ballot: Ballot) -> asyncio.Future[Receipt]:
+        return self.batcher.cast(ballot)
+
+    async def read(self, poll_id: str, voter_id: str | None = None) -> tuple[PollState, Standing | None]:
+        reply = await self._call("read", poll_id, _encode([voter_id] if voter_id else []), load=True)
+        standing = reply[2][0] if reply[2] else None
+        return parse_state(poll_id, reply[1]), _standing(standing) if standing else None
+
+    async def accepted(self, poll_id: str, voter_ids: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(voter_ids), 1000):
+            chunk = voter_ids[start : start + 1000]
+            reply = await self._call("read", poll_id, _encode(chunk), load=True)
+            found |= {voter for voter, raw in zip(chunk, reply[2], strict=True) if raw and raw[4]}
+        return found
+
+    async def peek(self, poll_ids: Sequence[str]) -> dict[str, PollState]:
+        calls = [self._arguments(poll_id, _encode([])) for poll_id in poll_ids]
+        try:
+            replies = await self._scripts.pipeline("read", calls) if calls else []
+        except (*SILENT, *REFUSED) as error:
+            raise unavailable() from error
+        states = {}
+        for poll_id, reply in zip(poll_ids, replies, strict=True):
+            if isinstance(reply, Exception) or reply[0] == "fenced":
+                reply = await self._call("read", poll_id, _encode([]))
+            if reply[0] == "ok":
+                states[poll_id] = parse_state(poll_id, reply[1])
+        return states
+
+    async def hold(self, poll_id: str) -> Hold:
+        token = secrets.token_urlsafe(9)
+        reply = await self._once("hold", poll_id, token, LEASE_MS)
+        state = parse_state(poll_id, reply[2]) if reply[2] else None
+        return Hold(poll_id, token, reply[1], state)
+
+    async def install(self, held: Hold, rules: Rules, *, new_times: bool = False) -> tuple[PollState, bool]:
+        flags = ALLOW_CHANGE * rules.allow_change + GUESTS * rules.guests + DRAFT * rules.draft
+        body = _encode(
+            (
+                rules.version,
+                rules.owner_id,
+                rules.opens_at or 0,
+                rules.closes_at or 0,
+                flags,
+                rules.min_choices,
+                rules.max_choices,
+                [option.id for option in rules.options],
+                rules.seq,
+                rules.closed_at or 0,
+                new_times,
+            )
+        )
+        reply = await self._call("install", held.poll_id, held.token, body)
+        if reply[0] == "busy":
+            raise Busy
+        return parse_state(held.poll_id, reply[1]), reply[2]
+
+    async def release(self, held: Hold) -> None:
+        await self._call("install", held.poll_id, held.token, "")
+
+    async def close(self, poll_id: str) -> PollState:
+        return parse_state(poll_id, (await self._call("close", poll_id, load=True))[1])
+
+    async def delete(self, poll_id: str) -> PollState:
+        return parse_state(poll_id, (await self._call("delete", poll_id, load=True))[1])
+
+    async def recount(self, poll_id: str) -> PollState | None:
+        reply = await self._call("recount", poll_id)
+        return parse_state(poll_id, reply[1]) if reply[0] == "ok" else None
+
+    async def _call(
+        self, script: str, poll_id: str, *args: str | bytes | int, load: bool = False
+    ) -> list[Any]:
+        """One script, again after silence (they are all safe to repeat), for 3 s at most."""
+        until = time.monotonic() + GIVE_UP_SECONDS
+        while True:
+            try:
+                reply = await self._once(script, poll_id, *args)
+                if reply[0] != "absent" or not load:
+                    return reply
+                await self._load(poll_id)
+            except Busy as busy:
+                if time.monotonic() > until:
+                    raise unavailable() from busy
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _arguments(self, poll_id: str, *args: str | bytes | int) -> tuple[list[str], list[str | bytes | int]]:
+        partition = self._keys.partition(poll_id)
+        generation = self.generations[partition]
+        keys = [self._keys.fence(partition), self._keys.log(partition, generation), *self._keys.poll(poll_id)]
+        return keys, [generation, self._publish, poll_id, *args]
+
+    async def _once(self, script: str, poll_id: str, *args: str | bytes | int) -> list[Any]:
+        """``Busy`` for everything that may pass, the contract's codes for what the script refuses."""
+        partition = self._keys.partition(poll_id)
+        asked = time.monotonic()
+        try:
+            reply = await self._scripts.call(script, *self._arguments(poll_id, *args))
+        except SILENT as error:
+            raise Busy from error
+        except REFUSED as error:
+            raise unavailable() from error
+        match reply[0]:
+            case "fenced":
+                if reply[1]:
+                    self.generations[partition] = reply[1]
+                else:
+                    await self._verify(partition)
+                raise Busy
+            case "busy":
+                if script == "hold":
+                    raise Busy
+            case "ok":
+                if reply[1]:
+                    self._clock.heard(reply[1][0] if isinstance(reply[1], list) else reply[1], asked)
+            case "POLL_NOT_OPEN" | "NOT_FOUND":
+                raise PollroomError(reply[0])
+        return reply
+
+
+def _standing(raw: Mapping[int, Any] | Sequence[Any]) -> Standing:
+    return Standing(id=raw[0], choices=tuple(raw[1]), seq=raw[2], cast_at=raw[3], accepted=raw[4])

@@ -1,0 +1,100 @@
+-- Prefixed to every script of the ledger.
+-- KEYS[1] fence of the partition, KEYS[2] its log; ARGV[1] generation, ARGV[2] PUBLISH or SPUBLISH.
+-- Answers are msgpack arrays whose first element is a word. Redis does not roll back: a script validates everything
+-- before its first write. Times are milliseconds since the epoch, 0 for none.
+
+local fence = redis.call('HMGET', KEYS[1], 'run', 'generation')
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if fence[1] ~= run or fence[2] ~= ARGV[1] then
+  -- The generation that another process verified meanwhile, or 0 where nobody has.
+  return cmsgpack.pack({'fenced', fence[1] == run and tonumber(fence[2]) or 0})
+end
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local ALLOW_CHANGE, GUESTS, DRAFT = 1, 2, 4
+local FIELDS = {'seq', 'version', 'owner', 'opens', 'closes', 'opened', 'closed', 'deleted', 'flags', 'min', 'max',
+  'options', 'accepted', 'hold', 'held_until'}
+
+local function fetch(id, key, counts, ballots)
+  local v = redis.call('HMGET', key, unpack(FIELDS))
+  local poll = {id = id, key = key, counts = counts, ballots = ballots}
+  if v[14] and tonumber(v[15]) > now then poll.hold = v[14] end
+  if not v[1] then
+    poll.absent = true
+    return poll
+  end
+  local flags = tonumber(v[9])
+  poll.seq, poll.version, poll.owner = tonumber(v[1]), tonumber(v[2]), v[3]
+  poll.opens, poll.closes, poll.opened = tonumber(v[4]), tonumber(v[5]), v[6] == '1'
+  poll.closed, poll.deleted = tonumber(v[7]), v[8] == '1'
+  poll.allow_change, poll.guests = bit.band(flags, ALLOW_CHANGE) > 0, bit.band(flags, GUESTS) > 0
+  poll.draft = bit.band(flags, DRAFT) > 0
+  poll.min, poll.max, poll.accepted = tonumber(v[10]), tonumber(v[11]), v[13] == '1'
+  poll.options = v[12]
+  return poll
+end
+
+local function log(poll, entry)
+  poll.last = redis.call('XADD', KEYS[2], '*', 'e', cmsgpack.pack(entry))
+end
+
+-- A change of the poll itself: takes a seq and a log entry.
+local function change(poll, kind, at)
+  poll.seq = poll.seq + 1
+  log(poll, {'p', kind, poll.id, poll.seq, at})
+end
+
+local function save(poll)
+  redis.call('HSET', poll.key, 'seq', poll.seq, 'opens', poll.opens, 'closes', poll.closes, 'opened',
+    poll.opened and '1' or '0', 'closed', poll.closed, 'deleted', poll.deleted and '1' or '0', 'last', poll.last)
+end
+
+local function state(poll)
+  return {now, tonumber(ARGV[1]), poll.seq, poll.version, poll.owner, poll.opens, poll.closes, poll.opened, poll.closed,
+    poll.deleted, poll.draft, poll.accepted, redis.call('HGETALL', poll.counts)}
+end
+
+local function publish(poll)
+  local channel = string.match(KEYS[1], '^{%w+}') .. ':feed:' .. poll.id
+  redis.call(ARGV[2], channel, cmsgpack.pack(state(poll)))
+end
+
+-- Opens and closes where the clock says so. Both are sticky: a clock that steps back undoes neither.
+local function settle(poll)
+  if poll.absent or poll.deleted or poll.draft or poll.closed > 0 then return end
+  local before = poll.seq
+  if not poll.opened and poll.opens <= now then
+    poll.opened = true
+    change(poll, 'open', poll.opens)
+  end
+  if poll.opened and poll.closes > 0 and poll.closes <= now then
+    poll.closed = poll.closes
+    change(poll, 'close', poll.closed)
+  end
+  if poll.seq > before then
+    save(poll)
+    publish(poll)
+  end
+end
+
+local function names(poll)
+  if not poll.names then
+    poll.names, poll.index = {}, {}
+    for name in string.gmatch(poll.options, '[^,]+') do
+      poll.names[#poll.names + 1] = name
+      poll.index[name] = #poll.names
+    end
+  end
+  return poll.names
+end
+
+-- A ballot as stored: {n, id, choices, seq, at, accepted, earlier}; choices are positions of options (which no longer
+-- change once a vote was accepted), empty for a retraction; earlier: {id, choices, seq, at} each, 63 at most.
+local N, ID, CHOICES, SEQ, AT, ACCEPTED, EARLIER = 1, 2, 3, 4, 5, 6, 7
+
+local function chosen(poll, positions)
+  local known, result = names(poll), {}
+  for i, position in ipairs(positions) do result[i] = known[position] end
+  return result
+end

@@ -1,0 +1,16 @@
+-- The poll now, and what some voters have in it.
+-- KEYS[3..5]: poll, counts, ballots. ARGV[3]: poll id, ARGV[4]: msgpack list of voters.
+-- Answers {'absent'} or {'ok', state, standings}: false or {id, option ids, seq, at, accepted}, one a voter.
+
+local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
+if poll.absent then return cmsgpack.pack({'absent'}) end
+settle(poll)
+local standings, voters = {}, cmsgpack.unpack(ARGV[4])
+if #voters > 0 then
+  for i, packed in ipairs(redis.call('HMGET', poll.ballots, unpack(voters))) do
+    local record = packed and cmsgpack.unpack(packed)
+    standings[i] = record
+      and {record[ID], chosen(poll, record[CHOICES]), record[SEQ], record[AT], record[ACCEPTED] == 1}
+  end
+end
+return cmsgpack.pack({'ok', state(poll), standings})

@@ -1,0 +1,227 @@
+"""Every setting, read once from the environment. ``.env.example`` says what each is for."""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+_ORIGIN: Final = re.compile(r"https?://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_LEVELS: Final = ("debug", "info", "warning", "error")
+_SECRET_BYTES: Final = 32
+
+
+class ConfigError(Exception):
+    """A setting with a wrong value. ``str()`` names it and what is allowed, never the value: it may be a secret."""
+
+    def __init__(self, name: str, allowed: str) -> None:
+        super().__init__(f"{name} must be {allowed}")
+        self.name = name
+        self.allowed = allowed
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Durations in seconds unless the name says otherwise.
+
+    ``redis_url``: none for a private child under ``data_dir``.
+    ``embedded_database``: no ``DATABASE_URL`` was given, ``database_url`` is a SQLite file under ``data_dir``.
+    """
+
+    host: str
+    port: int
+    data_dir: Path
+    database_url: str = field(repr=False)
+    embedded_database: bool
+    redis_url: str | None = field(repr=False)
+    jwt_secret: str = field(repr=False)
+    allowed_origins: frozenset[str]
+    tick_ms: int
+    message_rate: int
+    partitions: int
+    access_token_seconds: float
+    refresh_grace_seconds: float
+    session_days: float
+    ping_interval: float
+    viewer_silence_seconds: float
+    unload_after_seconds: float
+    drain_seconds: float
+    max_sockets: int
+    max_queued_ballots: int
+    log_level: str
+
+    @property
+    def message_burst(self) -> int:
+        """Messages that a socket may send at once; 0 for no limit."""
+        return 2 * self.message_rate
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Raises ``ConfigError``. Creates the embedded default's ``DATA_DIR/jwt_secret`` where it is missing."""
+        values = {name: _read(name, environ) for name in SETTINGS}
+        folder: Path = values["DATA_DIR"]
+        values["EMBEDDED_DATABASE"] = values["DATABASE_URL"] is None
+        if values["EMBEDDED_DATABASE"]:
+            values["DATABASE_URL"] = f"sqlite+aiosqlite:///{quote(str(folder / 'pollroom.db'))}"
+            values["JWT_SECRET"] = values["JWT_SECRET"] or _kept_secret(folder)
+        elif values["JWT_SECRET"] is None:
+            raise ConfigError(
+                "JWT_SECRET", f"set where DATABASE_URL is, and {SETTINGS['JWT_SECRET'].allowed}"
+            )
+        return cls(**{name.lower(): value for name, value in values.items()})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """``default`` is text as in the environment, empty for none. ``parse`` raises ``ValueError``."""
+
+    default: str
+    allowed: str
+    parse: Callable[[str], Any]
+
+
+def _read(name: str, environ: Mapping[str, str]) -> Any:
+    setting = SETTINGS[name]
+    try:
+        return setting.parse(environ.get(name, "").strip() or setting.default)
+    except ValueError:
+        raise ConfigError(name, setting.allowed) from None
+
+
+def _whole(default: int, low: int, high: int) -> Setting:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,10}", text) or not low <= int(text) <= high:
+            raise ValueError
+        return int(text)
+
+    return Setting(str(default), f"a whole number from {low} to {high}", parse)
+
+
+def _number(default: int, low: float, high: int) -> Setting:
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,9})?", text) or not low <= float(text) <= high:
+            raise ValueError
+        return float(text)
+
+    return Setting(str(default), f"a number from {low:g} to {high} (decimals allowed)", parse)
+
+
+def _host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", text):
+        raise ValueError
+    return text
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise ValueError
+    return path
+
+
+def _database_url(text: str) -> str | None:
+    if not text:
+        return None
+    url = urlsplit(text)
+    if url.scheme in ("mysql", "mysql+aiomysql"):
+        if not url.hostname or url.port == 0 or not re.fullmatch(r"/[^/]+", url.path):
+            raise ValueError
+        return "mysql+aiomysql" + text[len(url.scheme) :]
+    # Each connection to ":memory:" would have a database of its own.
+    if url.scheme != "sqlite+aiosqlite" or url.netloc or len(url.path) < 2 or url.path == "/:memory:":
+        raise ValueError
+    return text
+
+
+def _redis_url(text: str) -> str | None:
+    if not text:
+        return None
+    url = urlsplit(text)
+    if url.scheme in ("redis", "rediss"):
+        if not url.hostname or url.port == 0 or not re.fullmatch(r"(/[0-9]*)?", url.path):
+            raise ValueError
+    elif url.scheme != "unix" or len(url.path) < 2:
+        raise ValueError
+    return text
+
+
+def _secret(text: str) -> str | None:
+    if text and len(text.encode()) < _SECRET_BYTES:
+        raise ValueError
+    return text or None
+
+
+def _origins(text: str) -> frozenset[str]:
+    origins = frozenset(origin.strip().lower() for origin in text.split(",") if origin.strip())
+    if not all(_ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError
+    return origins
+
+
+def _level(text: str) -> str:
+    if text.lower() not in _LEVELS:
+        raise ValueError
+    return text.lower()
+
+
+def _kept_secret(folder: Path) -> str:
+    """The secret in ``folder/jwt_secret``, made once: of two processes that start together both get the first one's."""
+    path = folder / "jwt_secret"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            draft = folder / f".jwt_secret-{secrets.token_hex(8)}"
+            with open(draft, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(secrets.token_urlsafe(48))
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        secret = path.read_text().strip()
+    except OSError as error:
+        raise ConfigError("DATA_DIR", f"a folder that can be written ({error.strerror})") from None
+    if len(secret.encode()) < _SECRET_BYTES:
+        raise ConfigError(
+            "DATA_DIR", f"a folder whose jwt_secret has {_SECRET_BYTES} bytes or more; delete that file"
+        )
+    return secret
+
+
+SETTINGS: Final[Mapping[str, Setting]] = {
+    "HOST": Setting("127.0.0.1", "an address or host name to listen on", _host),
+    "PORT": _whole(8000, 0, 65535),
+    "DATA_DIR": Setting("./data", "a folder", _folder),
+    "DATABASE_URL": Setting(
+        "",
+        "mysql+aiomysql://user:password@host:port/database or sqlite+aiosqlite:///path, "
+        "or empty for SQLite in DATA_DIR",
+        _database_url,
+    ),
+    "REDIS_URL": Setting(
+        "",
+        "redis://, rediss:// or unix:// with a host or path, or empty for a private one in DATA_DIR",
+        _redis_url,
+    ),
+    "JWT_SECRET": Setting("", f"{_SECRET_BYTES} bytes or more", _secret),
+    "ALLOWED_ORIGINS": Setting("", "scheme://host[:port], with commas between several, or empty", _origins),
+    "TICK_MS": _whole(100, 10, 10_000),
+    "MESSAGE_RATE": _whole(50, 0, 1_000_000),
+    "PARTITIONS": _whole(16, 1, 1024),
+    "ACCESS_TOKEN_SECONDS": _number(900, 0.1, 86_400),
+    "REFRESH_GRACE_SECONDS": _number(30, 0, 3600),
+    "SESSION_DAYS": _number(30, 0.00001, 3650),
+    "PING_INTERVAL": _number(20, 0.1, 3600),
+    "VIEWER_SILENCE_SECONDS": _number(15, 0.1, 3600),
+    "UNLOAD_AFTER_SECONDS": _number(3600, 0.1, 31_536_000),
+    "DRAIN_SECONDS": _number(10, 0, 3600),
+    "MAX_SOCKETS": _whole(20_000, 1, 1_000_000),
+    "MAX_QUEUED_BALLOTS": _whole(10_000, 1, 1_000_000),
+    "LOG_LEVEL": Setting("info", "one of " + ", ".join(_LEVELS), _level),
+}

@@ -1,0 +1,29 @@
+"""The HTTP transport. ``application`` is what the server runs: the router inside the transport's own layer."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from starlette.routing import Router
+from starlette.types import ASGIApp, Lifespan
+
+from app.http.middleware import Transport
+from app.http.resource import not_found
+from app.http.routes import Services, routes
+
+__all__ = ["Services", "application"]
+
+
+def application(
+    services: Services,
+    websocket_endpoint: Callable[..., Any],
+    allowed_origins: Collection[str],
+    lifespan: Lifespan[Any] | None = None,
+) -> ASGIApp:
+    """Starlette's router without its application class: errors and unknown addresses are answered here.
+
+    ``lifespan`` is called with None in place of an application.
+    """
+    router = Router(
+        routes(services, websocket_endpoint), redirect_slashes=False, default=not_found, lifespan=lifespan
+    )
+    return Transport(router, allowed_origins)

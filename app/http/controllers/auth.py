@@ -1,0 +1,50 @@
+"""Accounts and sessions over HTTP."""
+
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+
+from app.http.decode import body, optional_body
+from app.http.middleware import Bearer, Reply, no_content, reply
+from app.modules.types import Camel
+from app.modules.user.types import Guest, Login, Refresh, Register, UserView
+from app.services.auth import Auth
+
+_REGISTER: Final = msgspec.json.Decoder(Register)
+_LOGIN: Final = msgspec.json.Decoder(Login)
+_REFRESH: Final = msgspec.json.Decoder(Refresh)
+_GUEST: Final = msgspec.json.Decoder(Guest)
+
+
+class Me(Camel):
+    user: UserView
+
+
+class AuthController:
+    def __init__(self, auth: Auth, bearer: Bearer) -> None:
+        self._auth = auth
+        self._bearer = bearer
+
+    async def register(self, request: Request) -> Reply:
+        self._bearer.optional(request)
+        return reply(201, await self._auth.register(await body(request, _REGISTER)))
+
+    async def login(self, request: Request) -> Reply:
+        self._bearer.optional(request)
+        return reply(200, await self._auth.login(await body(request, _LOGIN)))
+
+    async def refresh(self, request: Request) -> Reply:
+        self._bearer.optional(request)
+        return reply(200, await self._auth.refresh(await body(request, _REFRESH)))
+
+    async def guest(self, request: Request) -> Reply:
+        self._bearer.optional(request)
+        return reply(201, await self._auth.guest(await optional_body(request, _GUEST) or Guest()))
+
+    async def logout(self, request: Request) -> Reply:
+        await self._auth.logout(self._bearer.required(request))
+        return no_content()
+
+    async def me(self, request: Request) -> Reply:
+        return reply(200, Me(UserView.of(self._bearer.required(request).user)))

@@ -1,0 +1,66 @@
+"""Polls over HTTP: what their owners do."""
+
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+
+from app.http.decode import body, page, path_id, poll_key
+from app.http.middleware import Bearer, Reply, no_content, reply
+from app.modules.poll.types import NewPoll, PollEdit, PollView
+from app.modules.types import Camel
+from app.modules.vote.types import Tally
+from app.services.polls import Polls
+
+_NEW: Final = msgspec.json.Decoder(NewPoll)
+_EDIT: Final = msgspec.json.Decoder(PollEdit)
+
+
+class OnePoll(Camel):
+    poll: PollView
+
+
+class PollPage(Camel):
+    """``next_cursor`` is null at the end."""
+
+    items: list[PollView]
+    next_cursor: str | None
+
+
+class PollAndTally(Camel):
+    poll: PollView
+    tally: Tally
+
+
+class PollController:
+    def __init__(self, polls: Polls, bearer: Bearer) -> None:
+        self._polls = polls
+        self._bearer = bearer
+
+    async def create(self, request: Request) -> Reply:
+        identity = self._bearer.required(request)
+        key = poll_key(request)
+        poll, created = await self._polls.create(identity, await body(request, _NEW), key)
+        return reply(201 if created else 200, OnePoll(poll))
+
+    async def mine(self, request: Request) -> Reply:
+        identity = self._bearer.required(request)
+        items, cursor = await self._polls.mine(identity, *page(request))
+        return reply(200, PollPage(items, cursor))
+
+    async def edit(self, request: Request) -> Reply:
+        identity = self._bearer.required(request)
+        edit = await body(request, _EDIT)
+        return reply(200, OnePoll(await self._polls.edit(identity, path_id(request), edit)))
+
+    async def delete(self, request: Request) -> Reply:
+        await self._polls.delete(self._bearer.required(request), path_id(request))
+        return no_content()
+
+    async def open(self, request: Request) -> Reply:
+        snapshot = await self._polls.open(self._bearer.required(request), path_id(request))
+        return reply(200, PollAndTally(snapshot.poll, snapshot.tally))
+
+    async def close(self, request: Request) -> Reply:
+        snapshot = await self._polls.close(self._bearer.required(request), path_id(request))
+        return reply(200, PollAndTally(snapshot.poll, snapshot.tally))

@@ -1,0 +1,62 @@
+"""The URL table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from app.http.controllers.auth import AuthController
+from app.http.controllers.ops import OpsController
+from app.http.controllers.polls import PollController
+from app.http.controllers.votes import VoteController
+from app.http.middleware import Bearer
+from app.http.resource import Resource
+from app.services.auth import Auth
+from app.services.polls import Polls
+from app.services.readiness import Readiness
+from app.services.vote import Votes
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the controllers call."""
+
+    auth: Auth
+    polls: Polls
+    votes: Votes
+    readiness: Readiness
+
+
+def routes(services: Services, websocket: Callable[..., Any]) -> list[BaseRoute]:
+    """``websocket``: the endpoint of ``/ws``, a function of a ``WebSocket`` or an ASGI app.
+
+    Routes are tried in order: votes come first.
+    """
+    bearer = Bearer(services.auth)
+    auth = AuthController(services.auth, bearer)
+    polls = PollController(services.polls, bearer)
+    votes = VoteController(services.votes, bearer)
+    ops = OpsController(services.readiness)
+    return [
+        Route("/polls/{poll_id}/votes", Resource(POST=votes.cast)),
+        WebSocketRoute("/ws", websocket),
+        Route("/polls/{poll_id}/votes/mine", Resource(DELETE=votes.retract)),
+        Route("/polls/{poll_id}", Resource(GET=votes.look, PATCH=polls.edit, DELETE=polls.delete)),
+        Route("/polls/{poll_id}/results", Resource(GET=votes.results)),
+        Route("/polls/{poll_id}/open", Resource(POST=polls.open)),
+        Route("/polls/{poll_id}/close", Resource(POST=polls.close)),
+        Route("/polls", Resource(GET=polls.mine, POST=polls.create)),
+        Route("/join/{code}", Resource(GET=votes.join)),
+        Route("/auth/register", Resource(POST=auth.register)),
+        Route("/auth/login", Resource(POST=auth.login)),
+        Route("/auth/refresh", Resource(POST=auth.refresh)),
+        Route("/auth/logout", Resource(POST=auth.logout)),
+        Route("/auth/guest", Resource(POST=auth.guest)),
+        Route("/auth/me", Resource(GET=auth.me)),
+        Route("/login", Resource(POST=auth.login)),
+        Route("/logout", Resource(POST=auth.logout)),
+        Route("/ws", Resource(GET=ops.upgrade_required)),
+        Route("/healthz", Resource(GET=ops.healthz)),
+        Route("/readyz", Resource(GET=ops.readyz)),
+    ]

@@ -1,0 +1,268 @@
+"""The composition root: builds everything, opens and closes it. Nothing else wires; tests use it, too."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from starlette.types import ASGIApp
+
+from app.adapters.database import SqlDatabase
+from app.adapters.redis.child import RedisChild
+from app.adapters.redis.client import REFUSED, SILENT, connect
+from app.adapters.redis.clock import RedisClock
+from app.adapters.redis.durability import durability
+from app.adapters.redis.fence import RedisFences
+from app.adapters.redis.keys import Keys
+from app.adapters.redis.ledger import RedisLedger, parse_state
+from app.adapters.redis.log import RedisVoteLog
+from app.adapters.redis.pubsub import RedisBus
+from app.config import Settings
+from app.http import Services, application
+from app.modules.types import new_id
+from app.services.auth import CHANNEL, Auth
+from app.services.broadcast import Broadcast
+from app.services.editing import Editor
+from app.services.passwords import Passwords
+from app.services.polls import Polls
+from app.services.readiness import Readiness
+from app.services.reading import Reader
+from app.services.recording import Recorder
+from app.services.recounting import Recounter
+from app.services.verifying import Verifier
+from app.services.vote import Votes
+from app.utils import logger
+from app.websocket import endpoint
+from app.websocket.disconnect import Departures
+from app.websocket.events import Events
+from app.websocket.rooms import Rooms
+from app.websocket.socket import Limits
+from app.workers.vote_worker import VoteWorker
+
+START_SECONDS = 30.0
+REVOKED_SECONDS = 5.0
+
+_log = logger.get(__name__)
+
+
+class NotMigrated(Exception):
+    """The database has no tables yet. ``str()`` is a sentence for the operator."""
+
+
+@dataclass
+class Stores:
+    """What keeps data, opened. ``child``: the private Redis of the embedded default."""
+
+    settings: Settings
+    database: SqlDatabase
+    client: Redis
+    keys: Keys
+    clock: RedisClock
+    ledger: RedisLedger
+    votes: RedisVoteLog
+    editor: Editor
+    reader: Reader
+    verifier: Verifier
+    child: RedisChild | None
+
+    def worker(self) -> VoteWorker:
+        recorder = Recorder(self.database)
+        return VoteWorker(self.database, self.votes, recorder, self.clock, self.keys.partitions, new_id())
+
+    def recounter(self) -> Recounter:
+        return Recounter(self.database, self.ledger)
+
+
+async def migrate(settings: Settings) -> int:
+    """Apply what is missing; how many."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with SqlDatabase(settings.database_url) as database:
+        return await database.migrate(settings.partitions)
+
+
+@asynccontextmanager
+async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
+    """Everything that keeps data, the ledger's delivery running. Ends in the reverse order."""
+    async with AsyncExitStack() as stack:
+        url, child = settings.redis_url, None
+        if url is None:
+            child = RedisChild(settings.data_dir)
+            await child.start()
+            stack.push_async_callback(child.stop)
+            url = child.url
+            await _running(stack, child.supervise())
+        if settings.embedded_database:
+            await migrate(settings)
+        database = await stack.enter_async_context(SqlDatabase(settings.database_url))
+        partitions = await database.partitions()
+        if partitions is None:
+            raise NotMigrated("The database has no tables of Pollroom: run the command `migrate` first.")
+        if "PARTITIONS" in os.environ and settings.partitions != partitions:
+            raise NotMigrated(f"PARTITIONS is {partitions} in this database and cannot change.")
+        await database.check()
+
+        client = connect(url)
+        stack.push_async_callback(client.aclose)
+        slow = connect(url, timeout=None)
+        stack.push_async_callback(slow.aclose)
+        keys, clock = Keys(partitions), RedisClock()
+        ledger = RedisLedger(client, keys, clock, queued_ballots=settings.max_queued_ballots)
+        votes = RedisVoteLog(slow, keys)
+        editor = Editor(database, ledger)
+        reader = Reader(database, ledger, editor)
+        verifier = Verifier(database, RedisFences(client, keys), votes)
+        await _first_answer(client, clock)
+        for partition in range(partitions):
+            ledger.generations[partition] = await verifier.verify(partition)
+
+        async def verify(partition: int) -> None:
+            ledger.generations[partition] = await verifier.verify(partition)
+
+        await _running(stack, ledger.run(editor.load, verify))
+        stack.push_async_callback(ledger.batcher.drain)
+        yield Stores(
+            settings, database, client, keys, clock, ledger, votes, editor, reader, verifier, child
+        )
+
+
+async def _first_answer(client: Redis, clock: RedisClock) -> None:
+    """Set the clock; wait for a Redis that is just coming up."""
+    until = time.monotonic() + START_SECONDS
+    while True:
+        asked = time.monotonic()
+        try:
+            seconds, micros = await client.time()
+        except (*SILENT, *REFUSED):
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(0.2)
+        else:
+            clock.heard(int(seconds) * 1000 + int(micros) // 1000, asked)
+            return
+
+
+async def _running(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Run something for as long as the stack is open; should it fail, the process ends with its error."""
+    task = asyncio.ensure_future(work)
+    parent = asyncio.current_task()
+
+    def ended(done: "asyncio.Future[None]") -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            _log.error("a part of the server failed", error=repr(error), exc_info=error)
+            if parent is not None:
+                parent.cancel()
+
+    task.add_done_callback(ended)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(stop)
+
+
+@dataclass
+class Web:
+    """A web process, ready to be served."""
+
+    app: ASGIApp
+    readiness: Readiness
+    departures: Departures
+    stores: Stores
+    worker: VoteWorker | None
+
+
+@asynccontextmanager
+async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[Web]:
+    """The services and transports of a web process, running."""
+    settings, database, ledger, clock = stores.settings, stores.database, stores.ledger, stores.clock
+    url = settings.redis_url or (stores.child.url if stores.child else "")
+    async with AsyncExitStack() as stack:
+        listener = connect(url, timeout=None)
+        stack.push_async_callback(listener.aclose)
+        bus = RedisBus(listener, stores.keys)
+        passwords = Passwords()
+        stack.callback(passwords.close)
+        auth = Auth(
+            database,
+            bus,
+            clock,
+            settings.jwt_secret,
+            settings.access_token_seconds,
+            settings.refresh_grace_seconds,
+            settings.session_days * 86_400,
+            passwords,
+        )
+        polls = Polls(database, ledger, clock, stores.editor, stores.reader, settings.jwt_secret)
+        votes = Votes(ledger, stores.reader)
+        broadcast = Broadcast(
+            ledger,
+            stores.reader,
+            bus,
+            clock,
+            parse_state,
+            instance=new_id(),
+            tick_seconds=settings.tick_ms / 1000,
+            silence_seconds=settings.viewer_silence_seconds,
+        )
+        rooms = Rooms()
+        broadcast.sinks.append(rooms)
+        departures = Departures(rooms, clock)
+        auth.on_logout.append(departures.logged_out)
+        bus.handle(CHANNEL, auth.on_revoked)
+        bus.on_reconnect(auth.refresh_revoked)
+        worker = stores.worker() if embedded_worker else None
+
+        async def redis_answers() -> str:
+            await stores.client.ping()
+            return f"{ledger.batcher.waiting} ballots on their way"
+
+        async def sql_answers() -> str:
+            await database.partitions()
+            return database.dialect
+
+        def notes() -> dict[str, str]:
+            if worker is None:
+                return {}
+            return {"worker": worker.error or f"{worker.pending} entries to store"}
+
+        readiness = Readiness({"redis": redis_answers, "sql": sql_answers}, lambda: bus.deaf, notes)
+        readiness.acknowledged = await acknowledged(stores)
+        _log.info("durability", acknowledged=readiness.acknowledged)
+
+        await auth.refresh_revoked()
+        await _running(stack, bus.run())
+        await _running(stack, broadcast.run())
+        await _running(stack, _every(REVOKED_SECONDS, auth.refresh_revoked))
+        if worker is not None:
+            await _running(stack, worker.run())
+            await _running(stack, worker.sweep(ledger.read))
+        limits = Limits(settings.message_rate, settings.ping_interval)
+        events = Events(auth, votes, broadcast, rooms, departures, clock)
+        socket = endpoint(
+            events, departures, clock, limits, settings.allowed_origins, settings.max_sockets
+        )
+        app = application(Services(auth, polls, votes, readiness), socket, settings.allowed_origins)
+        yield Web(app, readiness, departures, stores, worker)
+
+
+async def acknowledged(stores: Stores) -> str:
+    """One sentence: what it means that a vote was acknowledged here."""
+    redis_safe, redis_text = await durability(stores.client)
+    sql_safe, sql_text = await stores.database.durability()
+    worst = {True: "kept on disk", None: "of unknown durability", False: "NOT certainly kept"}
+    verdict = worst[False if False in (redis_safe, sql_safe) else redis_safe and sql_safe]
+    return f"An acknowledged vote is {verdict}: {redis_text}; {sql_text}."
+
+
+async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await act()
+        except Exception as error:
+            _log.warning("a recurring task failed", error=repr(error)[:200])

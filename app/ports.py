@@ -1,0 +1,170 @@
+"""What the services need of the outside. Each Protocol has two implementations, or cuts a library off."""
+
+from asyncio import Future
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from app.modules.poll.types import Rules
+from app.modules.vote.types import Ballot, Hold, LogEntry, PollState, Receipt, Standing
+
+Value = str | int | None
+
+
+class Clock(Protocol):
+    def now(self) -> int:
+        """Milliseconds since the epoch by the one clock of all instances: Redis ``TIME`` plus monotonic time since."""
+
+
+class Queries(Protocol):
+    """Named queries of ``sql/queries/``, on one connection in a transaction or each on its own.
+
+    Raises ``DuplicateKey``, ``BadRow`` (the data's fault), or ``PollroomError('UNAVAILABLE')`` for everything that may
+    pass: no connection within the limit, a lost one, a deadlock, a lock timeout, a full disk.
+    """
+
+    async def all(self, query: str, **values: Value) -> list[dict[str, Any]]: ...
+
+    async def one(self, query: str, **values: Value) -> dict[str, Any] | None: ...
+
+    async def run(self, query: str, **values: Value) -> int:
+        """Execute a writing query; the number of rows that it matched."""
+
+    async def bulk(self, query: str, rows: Sequence[Mapping[str, Value]]) -> None:
+        """Execute a multi-row ``INSERT … VALUES`` for all rows, in as few statements as the server allows."""
+
+
+class Database(Queries, Protocol):
+    def transaction(self) -> AbstractAsyncContextManager[Queries]:
+        """One transaction on one connection: committed at the end, rolled back by an exception.
+
+        On SQLite it begins ``IMMEDIATE``: one writer at a time.
+        """
+
+
+class Ledger(Protocol):
+    """Ballots, counts, seq and closing. Every call raises ``UNAVAILABLE`` after a bounded wait."""
+
+    def cast(self, ballot: Ballot) -> Future[Receipt]:
+        """Queue a ballot at once, in calling order; the receipt comes when it is on disk.
+
+        Raises the contract's codes, and ``UNAVAILABLE`` at once where too many wait.
+        """
+
+    async def read(self, poll_id: str, voter_id: str | None = None) -> tuple[PollState, Standing | None]:
+        """The poll now (opened and closed first where due), and what the voter has in it. Loads an absent poll."""
+
+    async def peek(self, poll_ids: Sequence[str]) -> dict[str, PollState]:
+        """The states of those polls that the ledger holds, without loading."""
+
+    async def accepted(self, poll_id: str, voter_ids: Sequence[str]) -> set[str]:
+        """Those of the voters who ever had a vote accepted in the poll."""
+
+    async def hold(self, poll_id: str) -> Hold:
+        """Fence a poll off for an edit or for loading: votes wait until ``install`` or ``release``, or 5 s.
+
+        Raises ``Busy`` where another one holds it.
+        """
+
+    async def install(
+        self, held: Hold, rules: Rules, *, new_times: bool = False
+    ) -> tuple[PollState, bool]:
+        """Take the rules over and end the hold; the state, and whether new times came too late (the poll had closed)."""
+
+    async def release(self, held: Hold) -> None: ...
+
+    async def close(self, poll_id: str) -> PollState: ...
+
+    async def recount(self, poll_id: str) -> PollState | None:
+        """Count the poll's ballots anew; none where the ledger does not hold the poll."""
+
+    async def delete(self, poll_id: str) -> PollState: ...
+
+
+class Busy(Exception):
+    """The ledger cannot say now (held by another, not verified, no answer): leave the transaction, wait, begin anew."""
+
+
+class VoteLog(Protocol):
+    """The log of one partition after another, as the worker reads it."""
+
+    async def read(
+        self, offsets: Mapping[int, tuple[int, str]], count: int, block_ms: int
+    ) -> dict[int, list[LogEntry]]:
+        """Entries after ``offsets`` (partition -> generation, last id), at most ``count`` a partition."""
+
+    async def trim(self, partition: int, generation: int, bound: str) -> None:
+        """Drop entries up to and with ``bound``."""
+
+    async def last_id(self, partition: int, generation: int) -> str: ...
+
+
+class FenceState(Protocol):
+    """``run``: the server's run id now; ``verified``: the one that the fence names, none without a fence."""
+
+    @property
+    def run(self) -> str: ...
+
+    @property
+    def verified(self) -> str | None: ...
+
+    @property
+    def generation(self) -> int: ...
+
+
+class Fences(Protocol):
+    """Which server a partition's data was last compared with SQL on."""
+
+    async def inspect(self, partition: int) -> FenceState: ...
+
+    async def write(self, partition: int, run: str, generation: int) -> bool:
+        """False where the server was restarted since ``inspect`` saw ``run``."""
+
+
+class Bus(Protocol):
+    """Messages between instances. Lossy: who listens must read anew after every reconnect."""
+
+    async def subscribe(self, channel: str, on_message: Callable[[bytes], None]) -> None:
+        """Returns when the server has confirmed it."""
+
+    async def unsubscribe(self, channel: str) -> None: ...
+
+    async def publish(self, channel: str, payload: bytes) -> None: ...
+
+    def feed_channel(self, poll_id: str) -> str: ...
+
+    def handle(self, channel: str, on_message: Callable[[bytes], None]) -> None:
+        """Listen to a channel for the whole life of the process, from the first connection on."""
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None: ...
+
+
+class Update(Protocol):
+    """The newest of one poll, to be shown: encoded at most once for each audience."""
+
+    @property
+    def poll_id(self) -> str: ...
+
+    @property
+    def kind(self) -> str:
+        """``POLL_UPDATE``, ``POLL_CHANGED`` or ``POLL_DELETED``."""
+
+    def sees(self, *, owner: bool, voted: bool) -> bool:
+        """Whether such a reader may see the counts."""
+
+    def encoded(self, counts: bool) -> bytes:
+        """The JSON message with or without counts."""
+
+
+class Sink(Protocol):
+    """A transport's sockets in rooms. Called by the feeds, never blocks."""
+
+    def viewers(self, poll_id: str) -> int: ...
+
+    def unsure(self, poll_id: str) -> list[str]:
+        """Users in the room who are not known to have voted."""
+
+    def voted(self, poll_id: str, voter_ids: set[str]) -> None:
+        """These have voted, as it turned out: they may see more from now on."""
+
+    def deliver(self, update: Update) -> None: ...

@@ -1,0 +1,96 @@
+"""Changing a poll's rules, and bringing a poll into the ledger: the same steps.
+
+Lock the poll's row, hold the poll in the ledger, read or change the rules, commit, install. Nobody waits for the ledger
+inside a transaction: on ``Busy`` it is rolled back, the wait is outside, and all begins anew. A crash between commit and
+install costs the lease of the hold; whoever meets the older rules then installs the newer ones.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from app.modules.poll import model as polls
+from app.modules.poll.service import new_times
+from app.modules.poll.types import Rules
+from app.modules.vote import model as votes
+from app.modules.vote.types import Hold, PollState
+from app.ports import Busy, Database, Ledger
+from app.utils.errors import PollroomError, unavailable
+
+GIVE_UP_SECONDS = 3.0
+RETRY_SECONDS = 0.02
+
+Change = Callable[[Rules, PollState], Rules]
+"""(rules as they stand, state) -> new rules with the next version, or the same object for no change."""
+
+
+def as_it_stands(rules: Rules, state: PollState) -> Rules:
+    """The row's rules with the times that the ledger owns."""
+    return replace(
+        rules, opens_at=state.opens or None, closes_at=state.closes or None, closed_at=state.closed or None
+    )
+
+
+class Editor:
+    def __init__(self, database: Database, ledger: Ledger) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._loading: dict[str, asyncio.Task[object]] = {}
+
+    async def load(self, poll_id: str) -> None:
+        """Install a poll as SQL has it, once at a time. ``NOT_FOUND``, or ``UNAVAILABLE`` after 3 s."""
+        task = self._loading.get(poll_id)
+        if task is None:
+            task = self._loading[poll_id] = asyncio.create_task(self.edit(poll_id, None))
+            task.add_done_callback(lambda _: self._loading.pop(poll_id, None))
+        await asyncio.shield(task)
+
+    async def edit(self, poll_id: str, change: Change | None) -> tuple[Rules, PollState]:
+        """The rules and the state afterwards. Raises what ``change`` raises, ``NOT_FOUND`` and ``UNAVAILABLE``."""
+        until = time.monotonic() + GIVE_UP_SECONDS
+        while True:
+            try:
+                rules, state, changed = await self._commit(poll_id, change)
+                if changed:
+                    return rules, state
+            except Busy as busy:
+                if time.monotonic() > until:
+                    raise unavailable() from busy
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _commit(self, poll_id: str, change: Change | None) -> tuple[Rules, PollState, bool]:
+        """False at the end where the poll was only loaded, and the change is still to come."""
+        async with self._database.transaction() as queries:
+            standing = await polls.lock(queries, poll_id)
+            if standing is None or standing.deleted_at is not None:
+                raise PollroomError("NOT_FOUND")
+            held = await self._ledger.hold(poll_id)
+            try:
+                if held.state is None:
+                    if await votes.has_ballots(queries, poll_id):
+                        raise unavailable()
+                    rules = standing
+                else:
+                    if held.state.deleted:
+                        raise PollroomError("NOT_FOUND")
+                    standing = as_it_stands(standing, held.state)
+                    rules = change(standing, held.state) if change else standing
+                    if rules is not standing:
+                        await polls.update(queries, rules)
+            except BaseException:
+                await self._ledger.release(held)
+                raise
+        state, late = await self._install(held, rules, new_times(standing, rules))
+        if late:
+            raise PollroomError("POLL_CLOSED")
+        return rules, state, change is None or held.state is not None
+
+    async def _install(self, held: Hold, rules: Rules, times: bool) -> tuple[PollState, bool]:
+        try:
+            return await self._ledger.install(held, rules, new_times=times)
+        except Busy:
+            # The lease ran out after the commit: the edit stands, and is installed as it would be after a crash.
+            _, state = await self.edit(held.poll_id, None)
+            return state, times and bool(state.closed)

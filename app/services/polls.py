@@ -1,0 +1,160 @@
+"""Making, editing, opening, closing and deleting polls."""
+
+import hashlib
+import hmac
+
+from msgspec.structs import replace
+
+from app.modules.poll import model
+from app.modules.poll.service import compose, new_code, revise
+from app.modules.poll.types import NewPoll, PollEdit, PollView, Rules, Status, view
+from app.modules.types import is_id
+from app.modules.user.types import Identity
+from app.modules.vote.types import PollState, Snapshot
+from app.ports import Clock, Database, Ledger
+from app.services.editing import Change, Editor
+from app.services.reading import Reader, Reading, poll_view
+from app.services.vote import snapshot
+from app.utils.errors import DuplicateKey, PollroomError, invalid, unavailable
+
+KEY_LIFE_MS = 24 * 60 * 60 * 1000
+CODE_TRIES = 10
+
+
+class Polls:
+    def __init__(
+        self, database: Database, ledger: Ledger, clock: Clock, editor: Editor, reader: Reader, secret: str
+    ) -> None:
+        """``secret`` signs cursors, so that they serve only whom they were given to."""
+        self._database = database
+        self._ledger = ledger
+        self._clock = clock
+        self._editor = editor
+        self._reader = reader
+        self._secret = secret.encode()
+
+    async def create(self, identity: Identity, new: NewPoll, key: str | None) -> tuple[PollView, bool]:
+        """The poll, and whether it was made now: with a ``key`` that was used within a day it is the one of then."""
+        if identity.user.guest:
+            raise PollroomError("FORBIDDEN", "Guests cannot create polls.")
+        owner_id = identity.user.id
+        if key is not None and (known := await self._made_with(owner_id, key)):
+            return known, False
+        rules = compose(new, owner_id, self._clock.now())
+        for _ in range(CODE_TRIES):
+            try:
+                async with self._database.transaction() as queries:
+                    await model.insert(queries, rules, key)
+                break
+            except DuplicateKey:
+                # Another request with the same key was faster, or the code is taken.
+                if key is not None and (known := await self._made_with(owner_id, key)):
+                    return known, False
+                rules = replace(rules, code=new_code())
+        else:
+            raise unavailable()
+        rules, state = await self._editor.edit(rules.id, None)
+        self._reader.remember(rules)
+        return poll_view(rules, state), True
+
+    async def _made_with(self, owner_id: str, key: str) -> PollView | None:
+        rules = await model.find_by_key(self._database, owner_id, key)
+        if rules is None:
+            return None
+        try:
+            if self._clock.now() - rules.created_at < KEY_LIFE_MS:
+                reading = await self._reader.read(rules.id, owner_id)
+                return poll_view(reading.rules, reading.state)
+        except PollroomError as error:
+            if error.code != "NOT_FOUND":
+                raise
+        await model.forget_key(self._database, rules.id)
+        return None
+
+    async def mine(
+        self, identity: Identity, limit: int, cursor: str | None
+    ) -> tuple[list[PollView], str | None]:
+        """``limit`` polls of this user, newest first, and the cursor of the next page, none at the end."""
+        owner_id = identity.user.id
+        before = None if cursor is None else self._unsign(owner_id, cursor)
+        page = await model.page(self._database, owner_id, before, limit + 1)
+        states = await self._ledger.peek([rules.id for rules in page[:limit]])
+        views = [self._listed(rules, states.get(rules.id)) for rules in page[:limit]]
+        following = self._sign(owner_id, page[limit - 1].id) if len(page) > limit else None
+        return [listed for listed in views if listed is not None], following
+
+    def _listed(self, rules: Rules, state: PollState | None) -> PollView | None:
+        """None for a poll whose deletion SQL has not seen yet. What the ledger does not hold, SQL has whole."""
+        if state is not None:
+            return None if state.deleted else poll_view(rules, state)
+        now = self._clock.now()
+        status: Status = "open"
+        if rules.closed_at:
+            status = "closed"
+        elif rules.draft:
+            status = "draft"
+        elif rules.opens_at is not None and rules.opens_at > now:
+            status = "scheduled"
+        elif rules.closes_at is not None and rules.closes_at <= now:
+            status = "closed"
+        return view(rules, status, rules.opens_at, rules.closes_at)
+
+    async def edit(self, identity: Identity, poll_id: str, edit: PollEdit) -> PollView:
+        def change(rules: Rules, state: PollState) -> Rules:
+            return revise(
+                rules,
+                edit,
+                now=state.now,
+                opened=state.opened,
+                closed=bool(state.closed),
+                accepted=state.accepted,
+            )
+
+        rules, state = await self._change(identity, poll_id, change)
+        return poll_view(rules, state)
+
+    async def open(self, identity: Identity, poll_id: str) -> Snapshot:
+        def change(rules: Rules, state: PollState) -> Rules:
+            overdue = state.closes and state.closes <= state.now
+            if state.closed or (state.draft and overdue):
+                raise PollroomError("POLL_CLOSED")
+            if state.opened:
+                return rules
+            return replace(rules, draft=False, opens_at=state.now, version=rules.version + 1)
+
+        rules, state = await self._change(identity, poll_id, change)
+        return snapshot(Reading(rules, state, None), identity.user.id)
+
+    async def close(self, identity: Identity, poll_id: str) -> Snapshot:
+        await self._own(identity, poll_id)
+        await self._ledger.close(poll_id)
+        return snapshot(await self._reader.read(poll_id, identity.user.id), identity.user.id)
+
+    async def delete(self, identity: Identity, poll_id: str) -> None:
+        await self._own(identity, poll_id)
+        await self._ledger.delete(poll_id)
+
+    async def _change(self, identity: Identity, poll_id: str, change: Change) -> tuple[Rules, PollState]:
+        await self._own(identity, poll_id)
+        rules, state = await self._editor.edit(poll_id, change)
+        self._reader.remember(rules)
+        return rules, state
+
+    async def _own(self, identity: Identity, poll_id: str) -> None:
+        """``NOT_FOUND`` unless the user may know of the poll, ``FORBIDDEN`` unless it is theirs."""
+        if not is_id(poll_id):
+            raise PollroomError("NOT_FOUND")
+        reading = await self._reader.read(poll_id, identity.user.id)
+        if reading.rules.owner_id != identity.user.id:
+            raise PollroomError("FORBIDDEN", "Only its owner may change a poll.")
+
+    def _sign(self, owner_id: str, poll_id: str) -> str:
+        digest = hmac.new(self._secret, f"{owner_id}|{poll_id}".encode(), hashlib.sha256).hexdigest()
+        return f"{poll_id}.{digest[:16]}"
+
+    def _unsign(self, owner_id: str, cursor: str) -> str:
+        poll_id = cursor.rpartition(".")[0]
+        if not is_id(poll_id) or not hmac.compare_digest(cursor.encode(), self._sign(owner_id, poll_id).encode()):
+            raise invalid("cursor", "is none of yours")
+        return poll_id
+

@@ -1,0 +1,54 @@
+"""Can this process do its work now, and what does an acknowledgement mean here?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+from app.utils.errors import PollroomError
+
+Check = Callable[[], Awaitable[str]]
+"""Returns a detail, raises where the thing is away."""
+
+PATIENCE_SECONDS = 1.0
+
+
+class Readiness:
+    """``away`` checks make the process ``degraded`` (votes get ``UNAVAILABLE``, it stays in the balancer)."""
+
+    def __init__(self, away: dict[str, Check], deaf: Callable[[], bool], notes: Callable[[], dict[str, str]]) -> None:
+        self._away = away
+        self._deaf = deaf
+        self._notes = notes
+        self.draining = False
+        self.acknowledged = "unknown"
+
+    async def report(self) -> tuple[int, dict[str, Any]]:
+        """The HTTP status, and ``{status, acknowledged, checks}`` of the contract."""
+        names = list(self._away)
+        results = await asyncio.gather(*(_ask(self._away[name]) for name in names))
+        checks = {
+            name: {"status": "ok" if ok else "away", "detail": detail}
+            for name, (ok, detail) in zip(names, results, strict=True)
+        }
+        all_there = all(ok for ok, _ in results)
+        deaf = self._deaf()
+        checks["pubsub"] = {"status": "deaf" if deaf else "ok", "detail": "messages between instances"}
+        for name, detail in self._notes().items():
+            checks[name] = {"status": "ok", "detail": detail}
+        status: Literal["draining", "degraded", "deaf", "ready"] = "ready"
+        if self.draining:
+            status = "draining"
+        elif not all_there:
+            status = "degraded"
+        elif deaf:
+            status = "deaf"
+        code = 200 if status in ("ready", "degraded") else 503
+        return code, {"status": status, "acknowledged": self.acknowledged, "checks": checks}
+
+
+async def _ask(check: Check) -> tuple[bool, str]:
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return True, await check()
+    except (PollroomError, OSError) as error:
+        return False, str(error) or type(error).__name__

@@ -1,0 +1,107 @@
+"""A poll's rules and its state, always of the same version."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from typing import TypeVar
+
+from msgspec import Struct
+
+from app.modules.poll import model as polls
+from app.modules.poll.types import PollView, Rules, view
+from app.modules.types import is_id
+from app.modules.vote.types import PollState, Standing, Tally
+from app.ports import Database, Ledger
+from app.services.editing import GIVE_UP_SECONDS, RETRY_SECONDS, Editor
+from app.utils.errors import PollroomError, unavailable
+
+T = TypeVar("T")
+
+CACHED = 10_000
+PATIENCE_SECONDS = 0.5
+"""How long an edit between its commit and its installation is waited for before it counts as dead."""
+
+
+class Reading(Struct, frozen=True):
+    rules: Rules
+    state: PollState
+    standing: Standing | None
+
+
+class Reader:
+    def __init__(self, database: Database, ledger: Ledger, editor: Editor) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._editor = editor
+        self._rules: OrderedDict[str, Rules] = OrderedDict()
+        self._codes: OrderedDict[str, str] = OrderedDict()
+
+    async def read(self, poll_id: str, voter_id: str | None = None) -> Reading:
+        """``NOT_FOUND`` for what never was, was deleted, or is somebody else's draft."""
+        if not is_id(poll_id):
+            raise PollroomError("NOT_FOUND")
+        began = time.monotonic()
+        while True:
+            state, standing = await self._ledger.read(poll_id, voter_id)
+            if state.deleted or (state.draft and voter_id != state.owner_id):
+                raise PollroomError("NOT_FOUND")
+            rules = await self.rules(poll_id, state.version)
+            if rules.version == state.version:
+                return Reading(rules, state, standing)
+            waited = time.monotonic() - began
+            if waited > GIVE_UP_SECONDS:
+                raise unavailable()
+            await (self._editor.load(poll_id) if waited > PATIENCE_SECONDS else asyncio.sleep(RETRY_SECONDS))
+
+    async def rules(self, poll_id: str, version: int) -> Rules:
+        """The rules of this version, or newer ones where an edit is under way."""
+        rules = self._rules.get(poll_id)
+        if rules is not None and rules.version == version:
+            self._rules.move_to_end(poll_id)
+            return rules
+        rules = await polls.find(self._database, poll_id)
+        if rules is None:
+            raise PollroomError("NOT_FOUND")
+        self.remember(rules)
+        return rules
+
+    def remember(self, rules: Rules) -> None:
+        _keep(self._rules, rules.id, rules)
+
+    async def poll_id(self, code: str) -> str:
+        code = code.upper()
+        known = self._codes.get(code)
+        if known is None:
+            known = await polls.id_of_code(self._database, code) if len(code) <= 26 and code.isascii() else None
+            if known is None:
+                raise PollroomError("NOT_FOUND")
+            _keep(self._codes, code, known)
+        return known
+
+
+def _keep(cache: OrderedDict[str, T], key: str, value: T) -> None:
+    cache[key] = value
+    cache.move_to_end(key)
+    if len(cache) > CACHED:
+        cache.popitem(last=False)
+
+
+def poll_view(rules: Rules, state: PollState) -> PollView:
+    return view(rules, state.status, state.opens or None, state.closes or None)
+
+
+def tally(rules: Rules, state: PollState, *, counts: bool) -> Tally:
+    """``counts``: whether the reader may see them."""
+    result = Tally(epoch=state.epoch, seq=state.seq, voters=state.voters, final=bool(state.closed))
+    if counts:
+        result.counts = {option.id: state.counts.get(option.id, 0) for option in rules.options}
+    return result
+
+
+def may_see(rules: Rules, state: PollState, *, owner: bool, voted: bool) -> bool:
+    """Who sees counts: the contract's ``resultsVisibility``. ``voted``: ever had a vote accepted in this poll."""
+    if owner or rules.results_visibility == "always":
+        return True
+    if rules.results_visibility == "owner":
+        return False
+    return bool(state.closed) or (rules.results_visibility == "after_vote" and voted)

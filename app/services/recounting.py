@@ -1,0 +1,53 @@
+"""The tally is a recount: what Redis counts against the rows in SQL."""
+
+from collections.abc import AsyncIterator
+
+from msgspec import Struct
+
+from app.modules.poll import model as polls
+from app.modules.vote import model as votes
+from app.ports import Database, Ledger
+
+CHUNK = 100
+
+
+class Difference(Struct, frozen=True):
+    """``ledger`` and ``sql``: (voters, option id -> n). ``ledger`` is none where Redis does not hold the poll."""
+
+    poll_id: str
+    ledger: tuple[int, dict[str, int]] | None
+    sql: tuple[int, dict[str, int]]
+
+    @property
+    def equal(self) -> bool:
+        return self.ledger is None or self.ledger == self.sql
+
+
+class Recounter:
+    """Compare only after the log was drained into SQL."""
+
+    def __init__(self, database: Database, ledger: Ledger) -> None:
+        self._database = database
+        self._ledger = ledger
+
+    async def every_poll(self) -> AsyncIterator[str]:
+        after = ""
+        while ids := await polls.poll_ids_after(self._database, after, CHUNK):
+            for poll_id in ids:
+                yield poll_id
+            after = ids[-1]
+
+    async def compare(self, poll_id: str) -> Difference:
+        voters, counts, _ = await votes.recount(self._database, poll_id)
+        state = (await self._ledger.peek([poll_id])).get(poll_id)
+        held = None if state is None else (state.voters, _nonzero(state.counts))
+        return Difference(poll_id, held, (voters, _nonzero(counts)))
+
+    async def mend(self, poll_id: str) -> Difference:
+        """Count the ledger's ballots anew. What differs then is a difference of ballots, not of counting."""
+        await self._ledger.recount(poll_id)
+        return await self.compare(poll_id)
+
+
+def _nonzero(counts: dict[str, int]) -> dict[str, int]:
+    return {option: n for option, n in counts.items() if n}

@@ -1,0 +1,74 @@
+"""What can go wrong, told by a code and without a transport.
+
+Every transport maps the code once: ``http/middleware.py`` to a status, ``websocket/events.py`` to an ERROR frame.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+MESSAGES: Final[Mapping[str, str]] = {
+    "BAD_MESSAGE": "Not a JSON object of the expected form.",
+    "UNKNOWN_TYPE": "Unknown message type.",
+    "VALIDATION_FAILED": "Some fields are missing, unknown or not valid.",
+    "UNAUTHENTICATED": "A valid access token is needed.",
+    "INVALID_CREDENTIALS": "E-mail or password is wrong.",
+    "TOKEN_EXPIRED": "The access token has expired.",
+    "FORBIDDEN": "Not allowed.",
+    "NOT_FOUND": "There is no such thing here.",
+    "METHOD_NOT_ALLOWED": "This address does not take that method.",
+    "EMAIL_TAKEN": "An account with this e-mail exists.",
+    "ALREADY_VOTED": "You have voted in this poll.",
+    "BALLOT_ID_REUSED": "This ballot id was used for another ballot.",
+    "CHANGE_NOT_ALLOWED": "This poll does not allow changing a vote.",
+    "CHANGE_LIMIT": "This vote was changed too often.",
+    "POLL_NOT_OPEN": "The poll is not open yet.",
+    "POLL_CLOSED": "The poll is closed.",
+    "POLL_LOCKED": "Options and choice limits are fixed once somebody has voted.",
+    "TOO_LARGE": "Too large.",
+    "UNSUPPORTED_MEDIA": "This media type is not supported.",
+    "INVALID_OPTION": "The poll has no such option.",
+    "INVALID_CHOICE_COUNT": "Too few or too many options chosen.",
+    "UPGRADE_REQUIRED": "This address speaks WebSocket.",
+    "RATE_LIMITED": "Too many requests.",
+    "INTERNAL": "Something went wrong here; it is not known whether the request took effect.",
+    "UNAVAILABLE": "Not available right now; it is not known whether the request took effect.",
+}
+
+
+class PollroomError(Exception):
+    """A refusal with one of the contract's codes.
+
+    ``fields``: field name -> what is wrong with it (``VALIDATION_FAILED`` alone).
+    ``retry_after``: seconds (``RATE_LIMITED`` and ``UNAVAILABLE`` alone).
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        *,
+        fields: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message or MESSAGES[code])
+        self.code = code
+        self.message = message or MESSAGES[code]
+        self.fields = fields
+        self.retry_after = retry_after
+
+
+def unavailable(retry_after: float = 1.0) -> PollroomError:
+    """Not known whether it took effect: the caller sends the same again after ``retry_after`` seconds."""
+    return PollroomError("UNAVAILABLE", retry_after=retry_after)
+
+
+def invalid(field: str, message: str) -> PollroomError:
+    return PollroomError("VALIDATION_FAILED", fields={field: message})
+
+
+class DuplicateKey(Exception):
+    """A unique key of the database was taken. ``str()`` is the driver's text."""
+
+
+class BadRow(Exception):
+    """The database refused the data itself (too long, out of range): trying again gives the same."""

@@ -1,0 +1,124 @@
+"""One connection as the rooms see it: who it is, and a bounded outbox that skips to the newest."""
+
+from collections import deque
+from enum import IntEnum
+from typing import Final, Protocol
+
+import msgspec
+
+from app.modules.user.types import Identity
+from app.websocket.messages import encode, text_frame
+
+LARGEST_BACKLOG: Final = 256 * 1024
+"""Bytes of answers that wait for one socket, beyond what its transport holds; then it is too slow (4408)."""
+
+TOO_SLOW: Final = 4408
+
+
+class Role(IntEnum):
+    """What somebody in a room is to the poll: decides who sees counts."""
+
+    STRANGER = 0
+    VOTER = 1
+    OWNER = 2
+
+
+class Wire(Protocol):
+    """The bytes of one connection."""
+
+    @property
+    def ready(self) -> bool:
+        """False while the transport holds as much as it may."""
+
+    def write(self, frame: bytes) -> None: ...
+
+    def close(self, code: int) -> None:
+        """Say goodbye; the connection is aborted where the peer does not answer within 2 s."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Member:
+    """``rooms``: poll id -> role there. Answers are never dropped; updates are, in favour of the newest."""
+
+    __slots__ = ("_backlog", "_backlog_bytes", "_changes", "_updates", "closed", "id", "identity", "in_flight", "rooms", "wire")
+
+    def __init__(self, connection_id: str, wire: Wire) -> None:
+        self.id = connection_id
+        self.wire = wire
+        self.identity: Identity | None = None
+        self.rooms: dict[str, Role] = {}
+        self.closed = False
+        self.in_flight = 0
+        self._backlog: deque[bytes] | None = None
+        self._backlog_bytes = 0
+        self._changes: dict[str, bytes] | None = None
+        self._updates: dict[str, bytes] | None = None
+
+    def send(self, message: msgspec.Struct) -> None:
+        self.answer(text_frame(encode(message)))
+
+    def answer(self, frame: bytes) -> None:
+        if self.closed:
+            return
+        if self._backlog is None and self.wire.ready:
+            self.wire.write(frame)
+            return
+        if self._backlog is None:
+            self._backlog = deque()
+        self._backlog.append(frame)
+        self._backlog_bytes += len(frame)
+        if self._backlog_bytes > LARGEST_BACKLOG:
+            self.close(TOO_SLOW)
+
+    def state(self, poll_id: str, message: msgspec.Struct) -> None:
+        """A poll's whole state: what waits of it is older."""
+        self.forget(poll_id)
+        self.send(message)
+
+    def update(self, poll_id: str, frame: bytes) -> None:
+        if self._backlog is None and self.wire.ready:
+            self.wire.write(frame)
+        elif not self.closed:
+            if self._updates is None:
+                self._updates = {}
+            self._updates[poll_id] = frame
+
+    def change(self, poll_id: str, frame: bytes) -> None:
+        if self._backlog is None and self.wire.ready:
+            self.wire.write(frame)
+        elif not self.closed:
+            self.forget(poll_id)
+            if self._changes is None:
+                self._changes = {}
+            self._changes[poll_id] = frame
+
+    def forget(self, poll_id: str) -> None:
+        for waiting in (self._changes, self._updates):
+            if waiting is not None:
+                waiting.pop(poll_id, None)
+
+    def drain(self) -> None:
+        """The wire takes bytes again: answers first, then of each poll the newest."""
+        wire = self.wire
+        while self._backlog and wire.ready:
+            frame = self._backlog.popleft()
+            self._backlog_bytes -= len(frame)
+            wire.write(frame)
+        if not self._backlog:
+            self._backlog = None
+        for waiting in (self._changes, self._updates):
+            while waiting and self._backlog is None and wire.ready:
+                wire.write(waiting.pop(next(iter(waiting))))
+        if not self._changes:
+            self._changes = None
+        if not self._updates:
+            self._updates = None
+
+    def close(self, code: int) -> None:
+        if not self.closed:
+            self.closed = True
+            self._backlog = self._changes = self._updates = None
+            self.wire.close(code)

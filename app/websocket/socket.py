@@ -1,0 +1,176 @@
+"""One connection: what comes in, in order and within its budget, and when it ends."""
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from typing import Final
+
+from msgspec import Struct
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from app.modules.types import rfc3339
+from app.ports import Clock
+from app.utils.errors import PollroomError
+from app.websocket.disconnect import Departures
+from app.websocket.events import Events
+from app.websocket.member import Member, Wire
+from app.websocket.messages import AnyMessage, ErrorMessage, Reconnect, Refused, Welcome, parse, payload_of
+
+LARGEST_MESSAGE: Final = 4096
+LARGEST_INBOX: Final = 64
+"""Messages of one socket that wait their turn; beyond that it is not read."""
+TOO_MANY: Final = 4429
+REFUSED_IN_A_ROW: Final = 100
+NOT_TEXT: Final = 1003
+TOO_BIG: Final = 1009
+
+
+class Limits(Struct, frozen=True):
+    """``message_rate``: messages a second, bursts of twice that; 0 for no limit. The others in seconds."""
+
+    message_rate: float
+    ping_interval: float
+    min_delay: float = 0.5
+    max_delay: float = 30.0
+
+
+class Socket(Member):
+    __slots__ = ("_at", "_events", "_inbox", "_limits", "_refused", "_tokens", "_worker")
+
+    def __init__(self, wire: Wire, events: Events, limits: Limits, clock: Clock) -> None:
+        super().__init__(secrets.token_urlsafe(9), wire)
+        self._events = events
+        self._limits = limits
+        self._inbox: deque[AnyMessage | str] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._tokens = 2 * limits.message_rate
+        self._at = time.monotonic()
+        self._refused = 0
+        delays = Reconnect(limits.min_delay, limits.max_delay)
+        now = rfc3339(clock.now())
+        self.send(Welcome(now, self.id, LARGEST_MESSAGE, limits.ping_interval, delays))
+
+    def received(self, data: bytes) -> None:
+        """A whole text message."""
+        if self.closed:
+            return
+        try:
+            message = parse(data)
+        except Refused as refused:
+            if self._within_budget(refused.id):
+                self.send(ErrorMessage.of(refused.error, refused.id))
+            return
+        if not self._within_budget(message.id):
+            return
+        if self._worker is not None or not self._events.at_once(self, message):
+            self.later(message)
+
+    def later(self, message: AnyMessage | str) -> None:
+        """Handle a message (or a token from the header) after those that wait already."""
+        self._inbox.append(message)
+        if len(self._inbox) == LARGEST_INBOX:
+            self.wire.pause_reading()
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+
+    def stop(self) -> None:
+        if self._worker is not None:
+            self._worker.cancel()
+
+    async def _work(self) -> None:
+        try:
+            while self._inbox and not self.closed:
+                message = self._inbox.popleft()
+                if len(self._inbox) == LARGEST_INBOX // 2:
+                    self.wire.resume_reading()
+                if isinstance(message, str):
+                    await self._events.authenticate(self, message)
+                else:
+                    await self._events.in_turn(self, message)
+        finally:
+            self._worker = None
+
+    def _within_budget(self, id: object) -> bool:
+        rate = self._limits.message_rate
+        if not rate:
+            return True
+        now = time.monotonic()
+        self._tokens = min(2 * rate, self._tokens + (now - self._at) * rate)
+        self._at = now
+        if self._tokens >= 1:
+            self._tokens -= 1
+            self._refused = 0
+            return True
+        self._refused += 1
+        error = PollroomError("RATE_LIMITED", retry_after=round((1 - self._tokens) / rate, 3))
+        self.send(ErrorMessage.of(error, id))  # type: ignore[arg-type]
+        if self._refused >= REFUSED_IN_A_ROW:
+            self.close(TOO_MANY)
+        return False
+
+
+class AsgiWire:
+    """The wire on servers that have none of ours: ``await send`` in a task, with as much waiting as a transport holds."""
+
+    LARGEST = 16 * 1024
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._frames: deque[bytes | int] = deque()
+        self._bytes = 0
+        self._writer: asyncio.Task[None] | None = None
+        self.member: Member | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self._bytes < self.LARGEST
+
+    def write(self, frame: bytes) -> None:
+        self._bytes += len(frame)
+        self._put(frame)
+
+    def close(self, code: int) -> None:
+        self._put(code)
+
+    def pause_reading(self) -> None:
+        """Reading goes message by message here: nothing to pause beyond the server's own queue."""
+
+    def resume_reading(self) -> None:
+        pass
+
+    def _put(self, item: bytes | int) -> None:
+        self._frames.append(item)
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        try:
+            while self._frames:
+                item = self._frames.popleft()
+                if isinstance(item, int):
+                    await self._websocket.close(item)
+                    return
+                await self._websocket.send_text(payload_of(item).decode())
+                self._bytes -= len(item)
+                if self.member is not None and self.ready:
+                    self.member.drain()
+        except (WebSocketDisconnect, RuntimeError):
+            self._frames.clear()  # the peer is gone; its end comes by the read loop
+        finally:
+            self._writer = None
+
+
+async def read_messages(websocket: WebSocket, socket: Socket, departures: Departures) -> None:
+    """Until the connection ends. With our own protocol class only its end comes this way."""
+    while True:
+        message = await websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        text = message.get("text")
+        if text is None:
+            departures.end(socket, NOT_TEXT)
+        elif len(data := text.encode()) > LARGEST_MESSAGE:
+            departures.end(socket, TOO_BIG)
+        else:
+            socket.received(data)

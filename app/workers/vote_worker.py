@@ -1,0 +1,255 @@
+"""The vote log into SQL: read from the offset, one transaction a batch, and only then trim.
+
+Several workers share the partitions by short leases. A lease is a hint that saves work; what keeps it right when two
+read the same partition is the compare-and-set of the offset in ``services/recording.py``.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from app.modules.poll.model import due_to_close
+from app.modules.vote import model
+from app.modules.vote.types import LogEntry
+from app.ports import Busy, Clock, Database, Queries, VoteLog
+from app.services.recording import READER, Recorder, StaleOffset
+from app.utils import logger
+from app.utils.errors import PollroomError, unavailable
+
+MAX_ROWS: Final = 1000
+MAX_BYTES: Final = 1 << 20
+BLOCK_MS: Final = 500
+LEASE_MS: Final = 10_000
+RENEW_SECONDS: Final = LEASE_MS / 3 / 1000
+# Transactions at a time: the rest of the database's connections are for requests.
+AT_ONCE: Final = 4
+BACKOFF_SECONDS: Final = (0.05, 5.0)
+SWEEP_SECONDS: Final = 1.0
+SWEEP_POLLS: Final = 100
+CLOSE_SECONDS: Final = 5.0
+GIVE_BACK_SECONDS: Final = 2.0
+
+log = logger.get(__name__)
+
+
+class VoteWorker:
+    """``owner`` names this worker among all that share the log.
+
+    ``pending``: entries read and not stored yet. ``error``: why storing fails, none while it does not.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        votes: VoteLog,
+        recorder: Recorder,
+        clock: Clock,
+        partitions: int,
+        owner: str,
+    ) -> None:
+        self._database = database
+        self._votes = votes
+        self._recorder = recorder
+        self._clock = clock
+        self._partitions = partitions
+        self._owner = owner
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        # Of the leased partitions: generation and last id stored.
+        self._offsets: dict[int, tuple[int, str]] = {}
+        self._renew_at = 0.0
+        # Of the partitions that fail: how often in a row, and until when (monotonic) they rest.
+        self._resting: dict[int, tuple[int, float]] = {}
+        self._unstored: dict[int, int] = {}
+        self.error: str | None = None
+
+    @property
+    def pending(self) -> int:
+        return sum(self._unstored.values())
+
+    @property
+    def leased(self) -> frozenset[int]:
+        return frozenset(self._offsets)
+
+    async def run(self) -> None:
+        """Until cancelled. An outage is retried without end; a partition that fails does not hold up the others."""
+        failures = 0
+        try:
+            while True:
+                try:
+                    await self._round()
+                    failures = 0
+                except Exception as error:
+                    failures += 1
+                    self._note(error)
+                    await asyncio.sleep(_backoff(failures))
+        finally:
+            with suppress(Exception):
+                async with asyncio.timeout(GIVE_BACK_SECONDS):
+                    await model.give_back_leases(self._database, READER, self._owner)
+
+    async def drain(self) -> None:
+        """Store everything that is in the log now, in all partitions, whoever leases them.
+
+        ``UNAVAILABLE`` where that cannot be done. May run beside ``run``.
+        """
+        targets: dict[tuple[int, int], str] = {}
+        stuck: dict[int, tuple[int, str]] | None = None
+        while True:
+            behind: dict[int, tuple[int, str]] = {}
+            for offset in await model.offsets(self._database, READER):
+                log_of = (offset.partition, offset.generation)
+                if log_of not in targets:
+                    targets[log_of] = await self._votes.last_id(*log_of)
+                if _order(offset.last_id) < _order(targets[log_of]):
+                    behind[offset.partition] = (offset.generation, offset.last_id)
+            if not behind:
+                return
+            if behind == stuck:
+                log.error("the log lacks entries that were never stored", partitions=sorted(behind))
+                raise unavailable()
+            found = await self._votes.read(behind, MAX_ROWS, 0)
+            for partition, entries in found.items():
+                generation, last_id = behind[partition]
+                with suppress(StaleOffset):  # a worker was faster: the offsets are read anew
+                    for batch in batches(entries):
+                        await self._recorder.record(partition, generation, last_id, batch)
+                        last_id = batch[-1].id
+                        await self._trim(partition, generation, last_id)
+            stuck = None if any(found.values()) else behind
+
+    async def sweep(self, close: Callable[[str], Awaitable[object]]) -> None:
+        """Until cancelled: every second have the polls closed that are due. Errors are logged and tried again."""
+        while True:
+            try:
+                for poll_id in await due_to_close(self._database, self._clock.now(), SWEEP_POLLS):
+                    await self._close(poll_id, close)
+            except Exception as error:
+                log.warning("cannot ask for polls to close", error=_text(error))
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _close(self, poll_id: str, close: Callable[[str], Awaitable[object]]) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await close(poll_id)
+        except Exception as error:
+            log.warning("cannot close a poll that is due", poll=poll_id, error=_text(error))
+
+    async def _round(self) -> None:
+        if time.monotonic() >= self._renew_at:
+            async with self._database.transaction() as q:
+                await self._lease(q)
+            self._renew_at = time.monotonic() + RENEW_SECONDS
+        now = time.monotonic()
+        awake = {p: at for p, at in self._offsets.items() if self._resting.get(p, (0, 0.0))[1] <= now}
+        if not awake:
+            ends = [self._resting[p][1] for p in self._offsets]
+            await asyncio.sleep(min([self._renew_at, *ends]) - now)
+            return
+        found = await self._votes.read(awake, MAX_ROWS, BLOCK_MS)
+        for partition in awake:
+            self._unstored[partition] = len(found.get(partition, ()))
+            if not self._unstored[partition]:
+                self._resting.pop(partition, None)
+        async with asyncio.TaskGroup() as group:
+            for partition, entries in found.items():
+                group.create_task(self._keep(partition, entries))
+        if not self._resting:
+            self.error = None
+
+    async def _keep(self, partition: int, entries: Sequence[LogEntry]) -> None:
+        try:
+            async with self._at_once:
+                for batch in batches(entries):
+                    generation, last_id = self._offsets[partition]
+                    await self._recorder.record(partition, generation, last_id, batch)
+                    self._offsets[partition] = (generation, batch[-1].id)
+                    self._unstored[partition] -= len(batch)
+                    await self._trim(partition, generation, batch[-1].id)
+            self._resting.pop(partition, None)
+        except Exception as error:
+            # Also a stale offset: it is read anew with the leases.
+            self._renew_at = 0.0
+            failures = self._resting.get(partition, (0, 0.0))[0] + 1
+            self._resting[partition] = (failures, time.monotonic() + _backoff(failures))
+            self._note(error)
+
+    async def _trim(self, partition: int, generation: int, last_id: str) -> None:
+        try:
+            await self._votes.trim(partition, generation, last_id)
+        except (PollroomError, Busy) as error:
+            log.warning(
+                "log not trimmed", partition=partition, error=_text(error)
+            )  # the next one includes it
+
+    async def _lease(self, q: Queries) -> None:
+        """Renew, take what is free, and where that is less than a fair share take from whoever holds the most."""
+        now = self._clock.now()
+        until = now + LEASE_MS
+        await model.renew_leases(q, READER, self._owner, until)
+        offsets = {o.partition: o for o in await model.offsets(q, READER)}
+        mine = {p for p, o in offsets.items() if o.lease_owner == self._owner}
+        held = {
+            p: o.lease_owner
+            for p, o in offsets.items()
+            if p not in mine
+            and o.lease_owner is not None
+            and o.lease_until is not None
+            and o.lease_until > now
+        }
+        share, rest = divmod(self._partitions, 1 + len(set(held.values())))
+        for partition in sorted(offsets.keys() - held.keys() - mine):
+            if len(mine) < share + min(rest, 1) and await model.take_lease(
+                q, READER, partition, self._owner, now, until
+            ):
+                mine.add(partition)
+        counts = Counter(held.values())
+        while len(mine) < share and counts:
+            holder, most = counts.most_common(1)[0]
+            if most <= len(mine) + 1:
+                break
+            partition = next(p for p, o in held.items() if o == holder)
+            del held[partition]
+            counts[holder] -= 1
+            if await model.take_lease_from(q, READER, partition, holder, self._owner, until):
+                mine.add(partition)
+        self._offsets = {p: (offsets[p].generation, offsets[p].last_id) for p in sorted(mine)}
+        self._resting = {p: rest for p, rest in self._resting.items() if p in mine}
+        self._unstored = {p: n for p, n in self._unstored.items() if p in mine}
+
+    def _note(self, error: Exception) -> None:
+        self.error = _text(error)
+        expected = isinstance(error, PollroomError | Busy | StaleOffset)
+        log.warning("votes not stored yet", error=self.error, exc_info=None if expected else error)
+
+
+def batches(entries: Sequence[LogEntry]) -> Iterator[list[LogEntry]]:
+    """At most ``MAX_ROWS`` and ``MAX_BYTES`` each; a larger entry stands alone."""
+    batch: list[LogEntry] = []
+    size = 0
+    for entry in entries:
+        if batch and (len(batch) == MAX_ROWS or size + len(entry.payload) > MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += len(entry.payload)
+    if batch:
+        yield batch
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    time_part, _, number = entry_id.partition("-")
+    return int(time_part), int(number or 0)
+
+
+def _backoff(failures: int) -> float:
+    least, most = BACKOFF_SECONDS
+    return min(most, least * float(2 ** min(failures - 1, 10)))
+
+
+def _text(error: BaseException) -> str:
+    """The driver's own words where there are some."""
+    shown = error.__cause__ or error
+    return f"{type(shown).__name__}: {shown}"[:200]
