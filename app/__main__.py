@@ -18,7 +18,16 @@ from app.server import serve, until_signalled
 from app.utils import logger
 from app.utils.errors import PollroomError
 
-EXPECTED = (ConfigError, NotMigrated, AlreadyRunning, ChildError, MigrationError, PollroomError, *SILENT, *REFUSED)
+EXPECTED = (
+    ConfigError,
+    NotMigrated,
+    AlreadyRunning,
+    ChildError,
+    MigrationError,
+    PollroomError,
+    *SILENT,
+    *REFUSED,
+)
 """Failures of a start that a sentence explains better than a trace."""
 
 
@@ -98,7 +107,7 @@ def recount(poll: str | None, every: bool, mend: bool) -> None:
 
     async def work(settings: Settings) -> int:
         differing = compared = 0
-        async with open_stores(settings) as stores:
+        async with open_stores(settings, beside=True) as stores:
             await stores.worker().drain()
             recounter = stores.recounter()
             ids = recounter.every_poll() if poll is None else _one(poll)

@@ -28,6 +28,7 @@ class Settings:
     """Durations in seconds unless the name says otherwise.
 
     ``redis_url``: none for a private child under ``data_dir``.
+    ``partitions``: none for what the database has, 16 in a new one.
     ``embedded_database``: no ``DATABASE_URL`` was given, ``database_url`` is a SQLite file under ``data_dir``.
     """
 
@@ -41,7 +42,7 @@ class Settings:
     allowed_origins: frozenset[str]
     tick_ms: int
     message_rate: int
-    partitions: int
+    partitions: int | None
     access_token_seconds: float
     refresh_grace_seconds: float
     session_days: float
@@ -107,6 +108,10 @@ def _number(default: int, low: float, high: int) -> Setting:
         return float(text)
 
     return Setting(str(default), f"a number from {low:g} to {high} (decimals allowed)", parse)
+
+
+def _partitions(text: str) -> int | None:
+    return None if not text else int(_whole(16, 1, 1024).parse(text))
 
 
 def _host(text: str) -> str:
@@ -213,7 +218,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "ALLOWED_ORIGINS": Setting("", "scheme://host[:port], with commas between several, or empty", _origins),
     "TICK_MS": _whole(100, 10, 10_000),
     "MESSAGE_RATE": _whole(50, 0, 1_000_000),
-    "PARTITIONS": _whole(16, 1, 1024),
+    "PARTITIONS": Setting("", "a whole number from 1 to 1024, or empty", _partitions),
     "ACCESS_TOKEN_SECONDS": _number(900, 0.1, 86_400),
     "REFRESH_GRACE_SECONDS": _number(30, 0, 3600),
     "SESSION_DAYS": _number(30, 0.00001, 3650),

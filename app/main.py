@@ -1,7 +1,6 @@
 """The composition root: builds everything, opens and closes it. Nothing else wires; tests use it, too."""
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,7 +11,7 @@ from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
 from app.adapters.database import SqlDatabase
-from app.adapters.redis.child import RedisChild
+from app.adapters.redis.child import AlreadyRunning, RedisChild
 from app.adapters.redis.client import REFUSED, SILENT, connect
 from app.adapters.redis.clock import RedisClock
 from app.adapters.redis.durability import durability
@@ -85,23 +84,31 @@ async def migrate(settings: Settings) -> int:
 
 
 @asynccontextmanager
-async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
-    """Everything that keeps data, the ledger's delivery running. Ends in the reverse order."""
+async def open_stores(settings: Settings, *, beside: bool = False) -> AsyncIterator[Stores]:
+    """Everything that keeps data, the ledger's delivery running. Ends in the reverse order.
+
+    ``beside``: where a server runs on the same ``DATA_DIR``, its Redis is used instead of being refused.
+    """
     async with AsyncExitStack() as stack:
         url, child = settings.redis_url, None
         if url is None:
             child = RedisChild(settings.data_dir)
-            await child.start()
-            stack.push_async_callback(child.stop)
             url = child.url
-            await _running(stack, child.supervise())
+            try:
+                await child.start()
+            except AlreadyRunning:
+                if not beside:
+                    raise
+            else:
+                stack.push_async_callback(child.stop)
+                await _running(stack, child.supervise())
         if settings.embedded_database:
             await migrate(settings)
         database = await stack.enter_async_context(SqlDatabase(settings.database_url))
         partitions = await database.partitions()
         if partitions is None:
             raise NotMigrated("The database has no tables of Pollroom: run the command `migrate` first.")
-        if "PARTITIONS" in os.environ and settings.partitions != partitions:
+        if settings.partitions not in (None, partitions):
             raise NotMigrated(f"PARTITIONS is {partitions} in this database and cannot change.")
         await database.check()
 
@@ -124,9 +131,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
 
         await _running(stack, ledger.run(editor.load, verify))
         stack.push_async_callback(ledger.batcher.drain)
-        yield Stores(
-            settings, database, client, keys, clock, ledger, votes, editor, reader, verifier, child
-        )
+        yield Stores(settings, database, client, keys, clock, ledger, votes, editor, reader, verifier, child)
 
 
 async def _first_answer(client: Redis, clock: RedisClock) -> None:
@@ -243,9 +248,7 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
             await _running(stack, worker.sweep(ledger.read))
         limits = Limits(settings.message_rate, settings.ping_interval)
         events = Events(auth, votes, broadcast, rooms, departures, clock)
-        socket = endpoint(
-            events, departures, clock, limits, settings.allowed_origins, settings.max_sockets
-        )
+        socket = endpoint(events, departures, clock, limits, settings.allowed_origins, settings.max_sockets)
         app = application(Services(auth, polls, votes, readiness), socket, settings.allowed_origins)
         yield Web(app, readiness, departures, stores, worker)
 

@@ -66,9 +66,7 @@ class Ledger(Protocol):
         Raises ``Busy`` where another one holds it.
         """
 
-    async def install(
-        self, held: Hold, rules: Rules, *, new_times: bool = False
-    ) -> tuple[PollState, bool]:
+    async def install(self, held: Hold, rules: Rules, *, new_times: bool = False) -> tuple[PollState, bool]:
         """Take the rules over and end the hold; the state, and whether new times came too late (the poll had closed)."""
 
     async def release(self, held: Hold) -> None: ...

@@ -109,7 +109,9 @@ async def close_sockets(web: Web, seconds: float) -> None:
     """Tell every socket 1012, spread so that they do not all come back at once; in less time where they are few."""
     members = list(web.departures.members)
     random.shuffle(members)
-    batch = max(int(CLOSED_A_SECOND * BATCH_SECONDS), int(len(members) * BATCH_SECONDS / max(seconds, BATCH_SECONDS)))
+    batch = max(
+        int(CLOSED_A_SECOND * BATCH_SECONDS), int(len(members) * BATCH_SECONDS / max(seconds, BATCH_SECONDS))
+    )
     for start in range(0, len(members), batch):
         if start:
             await asyncio.sleep(BATCH_SECONDS)

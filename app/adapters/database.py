@@ -14,14 +14,13 @@ from typing import Any, Final, TypeVar
 from databases import DatabaseURL
 
 from app.adapters import migrations, sql
-from app.adapters.lanes import KEEPS_LANE, Driver, Fault, Lane
+from app.adapters.lanes import KEEPS_LANE, STATEMENT_SECONDS, Driver, Fault, Lane
 from app.adapters.mysql import MySQL
 from app.adapters.sqlite import SQLite
 from app.ports import Queries, Value
 from app.utils.errors import BadRow, DuplicateKey, PollroomError, unavailable
 
 ACQUIRE_SECONDS: Final = 5.0
-STATEMENT_SECONDS: Final = 10.0
 MIGRATION_SECONDS: Final = 3600.0
 CLOSE_SECONDS: Final = 5.0
 MAX_WAITING: Final = 1000
@@ -105,7 +104,7 @@ class SqlDatabase:
         async with self._lane(writes=True) as lane, self._transaction(lane) as session:
             yield session
 
-    async def migrate(self, partitions: int) -> int:
+    async def migrate(self, partitions: int | None) -> int:
         """Bring the schema up to date; the number of migrations applied. Safe to call from several processes at once.
 
         ``migrations.MigrationError`` where an applied file changed or is missing, or ``partitions`` is not the value of

@@ -12,6 +12,7 @@ from app.adapters.sql import Dialect, Query
 from app.ports import Value
 
 BUSY_SECONDS: Final = 5
+STATEMENT_SECONDS: Final = 10
 
 
 class Fault(Enum):

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 
 from app.adapters import sql
+from app.adapters.lanes import STATEMENT_SECONDS
+from app.adapters.mysql import statement_bound
 from app.ports import Queries, Value
 
 LOCK_SECONDS: Final = 60
@@ -18,6 +20,9 @@ _TABLE: Final = """CREATE TABLE IF NOT EXISTS migrations (
     checksum {{id}} NOT NULL,
     applied_at BIGINT NOT NULL
 ) {{table}}"""
+
+
+DEFAULT_PARTITIONS = 16
 
 
 class MigrationError(Exception):
@@ -37,6 +42,7 @@ class Session(Queries, Protocol):
 @asynccontextmanager
 async def mysql_lock(session: Session) -> AsyncIterator[None]:
     """Held by the connection: a process that dies lets go of it."""
+    await session.execute(statement_bound(0))
     rows = await session.fetch(f"SELECT GET_LOCK({_LOCK}, {LOCK_SECONDS}) AS got")
     if rows[0]["got"] != 1:
         raise MigrationError(f"another process has been migrating for {LOCK_SECONDS} s")
@@ -45,9 +51,10 @@ async def mysql_lock(session: Session) -> AsyncIterator[None]:
     finally:
         with suppress(Exception):
             await session.execute(f"DO RELEASE_LOCK({_LOCK})")
+            await session.execute(statement_bound(STATEMENT_SECONDS))
 
 
-async def apply(session: Session, dialect: sql.Dialect, partitions: int) -> int:
+async def apply(session: Session, dialect: sql.Dialect, partitions: int | None) -> int:
     """Under the lock: the number of migrations applied."""
     files = sql.load_migrations(dialect)
     await session.execute(sql.expand(_TABLE, dialect))
@@ -77,13 +84,15 @@ async def apply(session: Session, dialect: sql.Dialect, partitions: int) -> int:
     return len(new)
 
 
-async def _fix_partitions(session: Session, partitions: int) -> None:
+async def _fix_partitions(session: Session, wanted: int | None) -> None:
     row = await session.one("setting.find", name="partitions")
-    if row is None:
+    fixed = None if row is None else int(row["value"])
+    partitions = wanted or fixed or DEFAULT_PARTITIONS
+    if fixed is None:
         await session.run("setting.insert", name="partitions", value=str(partitions))
-    elif int(row["value"]) != partitions:
+    elif fixed != partitions:
         raise MigrationError(
-            f"PARTITIONS is {partitions}, but this database was made with {row['value']}, which is for good"
+            f"PARTITIONS is {partitions}, but this database was made with {fixed}, which is for good"
         )
     known = {row["partition"] for row in await session.all("offset.all", reader=READER)}
     for partition in range(partitions):

@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import aiosqlite
@@ -13,6 +12,9 @@ from databases.backends.sqlite import SQLiteBackend
 from app.adapters.lanes import BUSY_SECONDS, Fault, Lane
 from app.adapters.sql import Dialect, Query
 from app.ports import Value
+
+# Steps of SQLite's virtual machine between two looks at whether anybody still waits: about a millisecond.
+ASK_EVERY: Final = 100_000
 
 
 class SQLite:
@@ -95,6 +97,8 @@ class _SQLiteLane:
         await self._connection.acquire()
         self._raw = self._connection.raw_connection
         self._open.row_factory = sqlite3.Row
+        # sqlite3_interrupt would miss a statement that waits for its thread; this asks within each.
+        await self._open.set_progress_handler(lambda: int(self._raw is None), ASK_EVERY)
         await self.fetch("PRAGMA journal_mode = WAL", {})
         await self.fetch("PRAGMA synchronous = FULL", {})
 
@@ -117,10 +121,7 @@ class _SQLiteLane:
         raw, self._raw = self._raw, None
         if raw is None:
             return
-        # A coroutine that only calls sqlite3_interrupt: it ends at its first step.
-        with suppress(StopIteration, ValueError):
-            raw.interrupt().send(None)
-        # Then the thread closes the connection, which rolls back, and stops.
+        # The thread breaks its statement off, closes the connection (which rolls back) and stops.
         if (ended := raw.stop()) is not None:
             self._ending.add(ended)
             ended.add_done_callback(self._ending.discard)

@@ -116,7 +116,9 @@ class Broadcast:
 
     async def _open(self, poll_id: str, reading: Reading) -> Feed:
         feed = Feed(reading.rules, reading.state, self._silence)
-        await self._bus.subscribe(self._bus.feed_channel(poll_id), lambda payload: self._on_message(feed, payload))
+        await self._bus.subscribe(
+            self._bus.feed_channel(poll_id), lambda payload: self._on_message(feed, payload)
+        )
         self._feeds[poll_id] = feed
         self._set_timer(feed)
         await self._publish_viewers(feed, hello=True)

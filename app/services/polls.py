@@ -154,7 +154,8 @@ class Polls:
 
     def _unsign(self, owner_id: str, cursor: str) -> str:
         poll_id = cursor.rpartition(".")[0]
-        if not is_id(poll_id) or not hmac.compare_digest(cursor.encode(), self._sign(owner_id, poll_id).encode()):
+        if not is_id(poll_id) or not hmac.compare_digest(
+            cursor.encode(), self._sign(owner_id, poll_id).encode()
+        ):
             raise invalid("cursor", "is none of yours")
         return poll_id
-

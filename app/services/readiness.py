@@ -15,7 +15,9 @@ PATIENCE_SECONDS = 1.0
 class Readiness:
     """``away`` checks make the process ``degraded`` (votes get ``UNAVAILABLE``, it stays in the balancer)."""
 
-    def __init__(self, away: dict[str, Check], deaf: Callable[[], bool], notes: Callable[[], dict[str, str]]) -> None:
+    def __init__(
+        self, away: dict[str, Check], deaf: Callable[[], bool], notes: Callable[[], dict[str, str]]
+    ) -> None:
         self._away = away
         self._deaf = deaf
         self._notes = notes

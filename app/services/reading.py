@@ -72,7 +72,9 @@ class Reader:
         code = code.upper()
         known = self._codes.get(code)
         if known is None:
-            known = await polls.id_of_code(self._database, code) if len(code) <= 26 and code.isascii() else None
+            known = (
+                await polls.id_of_code(self._database, code) if len(code) <= 26 and code.isascii() else None
+            )
             if known is None:
                 raise PollroomError("NOT_FOUND")
             _keep(self._codes, code, known)

@@ -26,12 +26,20 @@ class Votes:
         return self._send(identity, poll_id, ballot_id, (), retract=True)
 
     def _send(
-        self, identity: Identity, poll_id: str, ballot_id: str | None, choices: tuple[str, ...], *, retract: bool
+        self,
+        identity: Identity,
+        poll_id: str,
+        ballot_id: str | None,
+        choices: tuple[str, ...],
+        *,
+        retract: bool,
     ) -> Future[Receipt]:
         if not is_id(poll_id):
             raise PollroomError("NOT_FOUND")
         user = identity.user
-        return self._ledger.cast(Ballot(poll_id, user.id, user.guest, ballot_id or new_id(), retract, choices))
+        return self._ledger.cast(
+            Ballot(poll_id, user.id, user.guest, ballot_id or new_id(), retract, choices)
+        )
 
     async def look(self, identity: Identity | None, poll_id: str) -> Snapshot:
         """The poll as this reader may see it."""

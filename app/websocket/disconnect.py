@@ -3,6 +3,8 @@
 import asyncio
 from typing import Final
 
+from msgspec import UNSET, UnsetType
+
 from app.modules.user.types import Identity
 from app.ports import Clock
 from app.utils.errors import PollroomError
@@ -44,9 +46,9 @@ class Departures:
         for member in list(self._sessions.get(session_id, ())):
             self.refuse(member, PollroomError("UNAUTHENTICATED", "The session has ended."))
 
-    def refuse(self, member: Member, error: PollroomError) -> None:
-        """The token does not hold (any more)."""
-        member.send(ErrorMessage.of(error))
+    def refuse(self, member: Member, error: PollroomError, id: str | UnsetType = UNSET) -> None:
+        """The token does not hold (any more); ``id`` of the message that brought it."""
+        member.send(ErrorMessage.of(error, id))
         self.end(member, BAD_TOKEN)
 
     def end(self, member: Member, code: int) -> None:

@@ -32,7 +32,13 @@ _log = logger.get(__name__)
 
 class Events:
     def __init__(
-        self, auth: Auth, votes: Votes, broadcast: Broadcast, rooms: Rooms, departures: Departures, clock: Clock
+        self,
+        auth: Auth,
+        votes: Votes,
+        broadcast: Broadcast,
+        rooms: Rooms,
+        departures: Departures,
+        clock: Clock,
     ) -> None:
         self._auth = auth
         self._votes = votes
@@ -67,7 +73,7 @@ class Events:
         try:
             match message:
                 case messages.Auth():
-                    await self.authenticate(member, message.token)
+                    await self.authenticate(member, message.token, message.id)
                 case messages.JoinPoll():
                     await self._join(member, message)
         except PollroomError as error:
@@ -76,12 +82,12 @@ class Events:
             _log.exception("a message failed")
             self._refuse(member, message, PollroomError("INTERNAL"))
 
-    async def authenticate(self, member: Member, token: str) -> None:
+    async def authenticate(self, member: Member, token: str, id: str | UnsetType = UNSET) -> None:
         """``FORBIDDEN`` for another user's token; a token that does not hold ends the connection."""
         try:
             identity = self._auth.authenticate(token)
         except PollroomError as error:
-            self._departures.refuse(member, error)
+            self._departures.refuse(member, error, id)
             return
         if member.identity is not None and member.identity.user.id != identity.user.id:
             raise PollroomError("FORBIDDEN", "This socket belongs to another user.")
@@ -126,7 +132,9 @@ class Events:
         )
 
     def _ballot(self, member: Member, message: messages.Vote | messages.RetractVote) -> None:
-        choices = choices_of(message.option_ids, message.option_id) if isinstance(message, messages.Vote) else None
+        choices = (
+            choices_of(message.option_ids, message.option_id) if isinstance(message, messages.Vote) else None
+        )
         identity = _identified(member)
         ballot_id = None if message.id is UNSET else message.id
         if choices is None:

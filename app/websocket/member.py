@@ -43,7 +43,18 @@ class Wire(Protocol):
 class Member:
     """``rooms``: poll id -> role there. Answers are never dropped; updates are, in favour of the newest."""
 
-    __slots__ = ("_backlog", "_backlog_bytes", "_changes", "_updates", "closed", "id", "identity", "in_flight", "rooms", "wire")
+    __slots__ = (
+        "_backlog",
+        "_backlog_bytes",
+        "_changes",
+        "_updates",
+        "closed",
+        "id",
+        "identity",
+        "in_flight",
+        "rooms",
+        "wire",
+    )
 
     def __init__(self, connection_id: str, wire: Wire) -> None:
         self.id = connection_id

@@ -80,7 +80,10 @@ def parse(data: bytes) -> AnyMessage:
             pass
     id: str | UnsetType = UNSET
     try:
-        head = decode(data, _head)
+        try:
+            head = _head.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            head = decode(data, _head)
         id = _valid_id(head.id)
         if not isinstance(head.type, str):
             raise PollroomError("BAD_MESSAGE")

