@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import click
+import msgspec
 import uvloop
 
 from app.adapters.migrations import MigrationError
@@ -15,6 +16,7 @@ from app.adapters.redis.client import REFUSED, SILENT
 from app.config import ConfigError, Settings
 from app.main import NotMigrated, migrate, open_stores, open_web
 from app.server import serve, until_signalled
+from app.simulate import MOST_POLLS, MOST_VOTERS, Plan, Refused, Screen, TooFewFiles, addresses, simulate
 from app.utils import logger
 from app.utils.errors import PollroomError
 
@@ -73,6 +75,7 @@ def worker() -> None:
             tasks = [
                 asyncio.ensure_future(vote_worker.run()),
                 asyncio.ensure_future(vote_worker.sweep(stores.ledger.read)),
+                asyncio.ensure_future(stores.unloader().run()),
             ]
             stopping = asyncio.ensure_future(stop.wait())
             click.echo("The vote worker runs.")
@@ -129,6 +132,57 @@ def recount(poll: str | None, every: bool, mend: bool) -> None:
 
 async def _one(poll_id: str) -> "Any":
     yield poll_id
+
+
+@cli.command("simulate")
+@click.option("--voters", type=click.IntRange(1, MOST_VOTERS), default=100, show_default=True)
+@click.option("--polls", type=click.IntRange(1, MOST_POLLS), default=1, show_default=True)
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The server.")
+@click.option(
+    "--instances", metavar="URL,URL", help="Several servers in place of --url; voters spread over them."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 3600),
+    default=10,
+    show_default=True,
+    help="Over which they arrive, and then vote.",
+)
+@click.option(
+    "--stay", type=click.FloatRange(0, 3600), default=0, help="Seconds that they remain afterwards."
+)
+@click.option(
+    "--patience", type=click.FloatRange(1, 3600), default=60, help="Seconds to wait for what does not come."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, all else on stderr.")
+def simulate_(
+    voters: int,
+    polls: int,
+    url: str,
+    instances: str | None,
+    seconds: float,
+    stay: float,
+    patience: float,
+    as_json: bool,
+) -> None:
+    """Let guests vote over WebSockets and compare the tallies with what was acknowledged.
+
+    Makes an account and polls, which remain. Exit status 1 where a tally differs, or a voter got no answer.
+    """
+    try:
+        plan = Plan(voters, polls, addresses(instances or url), seconds, stay, patience)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    screen = Screen(sys.stderr if as_json else sys.stdout)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            report = runner.run(simulate(plan, screen))
+    except (Refused, TooFewFiles) as error:
+        raise click.ClickException(str(error)) from error
+    screen.write(report.lines())
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    sys.exit(0 if report.ok else 1)
 
 
 if __name__ == "__main__":

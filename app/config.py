@@ -29,6 +29,7 @@ class Settings:
 
     ``redis_url``: none for a private child under ``data_dir``.
     ``partitions``: none for what the database has, 16 in a new one.
+    ``s3_endpoint``: none for images in ``data_dir``. ``s3_public_url``: none where this server serves them.
     ``embedded_database``: no ``DATABASE_URL`` was given, ``database_url`` is a SQLite file under ``data_dir``.
     """
 
@@ -39,6 +40,11 @@ class Settings:
     embedded_database: bool
     redis_url: str | None = field(repr=False)
     jwt_secret: str = field(repr=False)
+    s3_endpoint: str | None
+    s3_bucket: str
+    s3_access_key: str | None
+    s3_secret_key: str | None = field(repr=False)
+    s3_public_url: str | None
     allowed_origins: frozenset[str]
     tick_ms: int
     message_rate: int
@@ -72,6 +78,12 @@ class Settings:
             raise ConfigError(
                 "JWT_SECRET", f"set where DATABASE_URL is, and {SETTINGS['JWT_SECRET'].allowed}"
             )
+        for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY"):
+            if values["S3_ENDPOINT"] and values[name] is None:
+                raise ConfigError(name, "set where S3_ENDPOINT is")
+        for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_PUBLIC_URL"):
+            if values[name] is not None and not values["S3_ENDPOINT"]:
+                raise ConfigError("S3_ENDPOINT", f"set where {name} is")
         return cls(**{name.lower(): value for name, value in values.items()})
 
 
@@ -159,6 +171,37 @@ def _secret(text: str) -> str | None:
     return text or None
 
 
+def _s3_endpoint(text: str) -> str | None:
+    if not text:
+        return None
+    url = urlsplit(text)
+    named = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    if not named or "@" in url.netloc or url.path not in ("", "/") or url.query or url.fragment:
+        raise ValueError
+    return f"{url.scheme}://{url.netloc}"
+
+
+def _bucket(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", text) or ".." in text:
+        raise ValueError
+    return text
+
+
+def _key(text: str) -> str | None:
+    if not re.fullmatch(r"[!-~]*", text):
+        raise ValueError
+    return text or None
+
+
+def _public_url(text: str) -> str | None:
+    if not text:
+        return None
+    url = urlsplit(text)
+    if url.scheme not in ("http", "https") or not url.hostname or url.port == 0 or url.query or url.fragment:
+        raise ValueError
+    return text.rstrip("/")
+
+
 def _origins(text: str) -> frozenset[str]:
     origins = frozenset(origin.strip().lower() for origin in text.split(",") if origin.strip())
     if not all(_ORIGIN.fullmatch(origin) for origin in origins):
@@ -215,6 +258,11 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         _redis_url,
     ),
     "JWT_SECRET": Setting("", f"{_SECRET_BYTES} bytes or more", _secret),
+    "S3_ENDPOINT": Setting("", "http:// or https:// with a host, or empty for DATA_DIR/images", _s3_endpoint),
+    "S3_BUCKET": Setting("pollroom", "a bucket's name: 3 to 63 of a-z 0-9 . -", _bucket),
+    "S3_ACCESS_KEY": Setting("", "printable ASCII without spaces", _key),
+    "S3_SECRET_KEY": Setting("", "printable ASCII without spaces", _key),
+    "S3_PUBLIC_URL": Setting("", "http:// or https:// with a host, or empty", _public_url),
     "ALLOWED_ORIGINS": Setting("", "scheme://host[:port], with commas between several, or empty", _origins),
     "TICK_MS": _whole(100, 10, 10_000),
     "MESSAGE_RATE": _whole(50, 0, 1_000_000),

@@ -20,11 +20,13 @@ from app.adapters.redis.keys import Keys
 from app.adapters.redis.ledger import RedisLedger, parse_state
 from app.adapters.redis.log import RedisVoteLog
 from app.adapters.redis.pubsub import RedisBus
+from app.adapters.redis.shelf import RedisShelf
 from app.config import Settings
 from app.http import Services, application
 from app.modules.types import new_id
 from app.services.auth import CHANNEL, Auth
 from app.services.broadcast import Broadcast
+from app.services.closed import Absent
 from app.services.editing import Editor
 from app.services.passwords import Passwords
 from app.services.polls import Polls
@@ -32,6 +34,8 @@ from app.services.readiness import Readiness
 from app.services.reading import Reader
 from app.services.recording import Recorder
 from app.services.recounting import Recounter
+from app.services.restoring import Restorer
+from app.services.unloading import Unloader
 from app.services.verifying import Verifier
 from app.services.vote import Votes
 from app.utils import logger
@@ -43,6 +47,8 @@ from app.websocket.socket import Limits
 from app.workers.vote_worker import VoteWorker
 
 START_SECONDS = 30.0
+LOG_SECONDS = 5.0
+"""The worker's reads wait in Redis for new entries, for half a second each."""
 REVOKED_SECONDS = 5.0
 
 _log = logger.get(__name__)
@@ -65,15 +71,27 @@ class Stores:
     votes: RedisVoteLog
     editor: Editor
     reader: Reader
-    verifier: Verifier
+    shelf: RedisShelf
+    restorer: Restorer
     child: RedisChild | None
 
     def worker(self) -> VoteWorker:
         recorder = Recorder(self.database)
-        return VoteWorker(self.database, self.votes, recorder, self.clock, self.keys.partitions, new_id())
+        return VoteWorker(
+            self.database,
+            self.votes,
+            recorder,
+            self.clock,
+            self.keys.partitions,
+            owner=new_id(),
+            restore=self.restorer.restore,
+        )
+
+    def unloader(self) -> Unloader:
+        return Unloader(self.database, self.shelf, self.settings.unload_after_seconds)
 
     def recounter(self) -> Recounter:
-        return Recounter(self.database, self.ledger)
+        return Recounter(self.database, self.ledger, self.restorer)
 
 
 async def migrate(settings: Settings) -> int:
@@ -114,14 +132,15 @@ async def open_stores(settings: Settings, *, beside: bool = False) -> AsyncItera
 
         client = connect(url)
         stack.push_async_callback(client.aclose)
-        slow = connect(url, timeout=None)
+        slow = connect(url, timeout=LOG_SECONDS)
         stack.push_async_callback(slow.aclose)
         keys, clock = Keys(partitions), RedisClock()
         ledger = RedisLedger(client, keys, clock, queued_ballots=settings.max_queued_ballots)
         votes = RedisVoteLog(slow, keys)
         editor = Editor(database, ledger)
         reader = Reader(database, ledger, editor)
-        verifier = Verifier(database, RedisFences(client, keys), votes)
+        shelf, fences = RedisShelf(client, keys), RedisFences(client, keys)
+        verifier = Verifier(database, fences, votes, shelf)
         await _first_answer(client, clock)
         for partition in range(partitions):
             ledger.generations[partition] = await verifier.verify(partition)
@@ -129,9 +148,23 @@ async def open_stores(settings: Settings, *, beside: bool = False) -> AsyncItera
         async def verify(partition: int) -> None:
             ledger.generations[partition] = await verifier.verify(partition)
 
-        await _running(stack, ledger.run(editor.load, verify))
+        absent = Absent(database, editor)
+        await _running(stack, ledger.run(editor.load, absent.load, verify))
         stack.push_async_callback(ledger.batcher.drain)
-        yield Stores(settings, database, client, keys, clock, ledger, votes, editor, reader, verifier, child)
+        yield Stores(
+            settings=settings,
+            database=database,
+            client=client,
+            keys=keys,
+            clock=clock,
+            ledger=ledger,
+            votes=votes,
+            editor=editor,
+            reader=reader,
+            shelf=shelf,
+            restorer=Restorer(database, fences, shelf),
+            child=child,
+        )
 
 
 async def _first_answer(client: Redis, clock: RedisClock) -> None:
@@ -246,6 +279,7 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
         if worker is not None:
             await _running(stack, worker.run())
             await _running(stack, worker.sweep(ledger.read))
+            await _running(stack, stores.unloader().run())
         limits = Limits(settings.message_rate, settings.ping_interval)
         events = Events(auth, votes, broadcast, rooms, departures, clock)
         socket = endpoint(events, departures, clock, limits, settings.allowed_origins, settings.max_sockets)

@@ -1,12 +1,12 @@
 """What the services need of the outside. Each Protocol has two implementations, or cuts a library off."""
 
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from app.modules.poll.types import Rules
-from app.modules.vote.types import Ballot, Hold, LogEntry, PollState, Receipt, Standing
+from app.modules.vote.types import Ballot, BallotRow, Filled, Hold, LogEntry, PollState, Receipt, Standing
 
 Value = str | int | None
 
@@ -66,7 +66,12 @@ class Ledger(Protocol):
         Raises ``Busy`` where another one holds it.
         """
 
-    async def install(self, held: Hold, rules: Rules, *, new_times: bool = False) -> tuple[PollState, bool]:
+    async def fill(self, held: Hold, rules: Rules, rows: Sequence[BallotRow]) -> None:
+        """Bring in a chunk of an absent poll's ballots, 2,000 at most; renews the hold. ``Busy`` where it was lost."""
+
+    async def install(
+        self, held: Hold, rules: Rules, *, new_times: bool = False, filled: Filled | None = None
+    ) -> tuple[PollState, bool]:
         """Take the rules over and end the hold; the state, and whether new times came too late (the poll had closed)."""
 
     async def release(self, held: Hold) -> None: ...
@@ -94,6 +99,9 @@ class VoteLog(Protocol):
     async def trim(self, partition: int, generation: int, bound: str) -> None:
         """Drop entries up to and with ``bound``."""
 
+    async def discard(self, partition: int, generation: int) -> None:
+        """Remove the log of a generation that has ended, once it is stored."""
+
     async def last_id(self, partition: int, generation: int) -> str: ...
 
 
@@ -109,6 +117,10 @@ class FenceState(Protocol):
     @property
     def generation(self) -> int: ...
 
+    @property
+    def trimmed(self) -> str:
+        """The last entry of this generation that was dropped from the log, ``0-0`` for none."""
+
 
 class Fences(Protocol):
     """Which server a partition's data was last compared with SQL on."""
@@ -117,6 +129,46 @@ class Fences(Protocol):
 
     async def write(self, partition: int, run: str, generation: int) -> bool:
         """False where the server was restarted since ``inspect`` saw ``run``."""
+
+    async def trusted(self) -> bool:
+        """Whether a restart of this server loses nothing that was acknowledged."""
+
+
+class Shelf(Protocol):
+    """The ledger as a whole: what it holds, and taking polls out of it."""
+
+    def polls(self, partition: int | None = None) -> AsyncIterator[list[str]]: ...
+
+    async def seqs(self, poll_ids: Sequence[str]) -> dict[str, int]: ...
+
+    async def drop(self, poll_id: str, seq: int) -> bool:
+        """Remove a poll whose seq is below this one; never while votes are taken in its partition."""
+
+    async def unload(self, poll_id: str, generation: int, last_id: str, idle_seconds: int) -> bool:
+        """Let go of a poll that nobody asked for so long, and of which SQL (at ``last_id``) has everything."""
+
+    def ballots(self, poll_id: str, epoch: int) -> AsyncIterator[list[BallotRow]]:
+        """All ballots of a poll as SQL rows, in chunks."""
+
+    def partition(self, poll_id: str) -> int: ...
+
+
+class Storage(Protocol):
+    """Small public files that never change: a name is used once. Letters, digits, ``_`` and ``-``, then ``.webp``.
+
+    Every call raises ``UNAVAILABLE`` after a bounded wait, and at once where too many wait.
+    """
+
+    async def put(self, name: str, data: bytes, content_type: str) -> None:
+        """It is kept when this returns; nobody sees a part of it."""
+
+    async def get(self, name: str) -> bytes | None: ...
+
+    async def delete(self, name: str) -> None:
+        """Also what is not there."""
+
+    def url(self, name: str) -> str:
+        """Where clients read it without a token: an address, or a path on this server."""
 
 
 class Bus(Protocol):

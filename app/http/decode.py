@@ -43,6 +43,11 @@ async def optional_body(request: Request, decoder: msgspec.json.Decoder[T]) -> T
     return decode.decode(data, decoder)
 
 
+async def raw_body(request: Request, limit: int, seconds: float) -> bytes:
+    """The bytes as they come, whatever type they declare; ``TOO_LARGE`` above ``limit`` of them."""
+    return await _read(request, limit, seconds)
+
+
 def path_id(request: Request) -> str:
     """The poll's id in the path; a malformed one is ``NOT_FOUND``."""
     value: str = request.path_params["poll_id"]
@@ -97,14 +102,14 @@ def _require_json(request: Request) -> None:
         raise PollroomError("UNSUPPORTED_MEDIA", "The body must be declared as application/json.")
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, limit: int = MAX_BODY, seconds: float = BODY_SECONDS) -> bytes:
     length = request.headers.get("content-length", "0")
-    if length.isdecimal() and (len(length) > 18 or int(length) > MAX_BODY):
+    if length.isdecimal() and (len(length) > 18 or int(length) > limit):
         raise PollroomError("TOO_LARGE")
     parts = []
     size = 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             more = True
             while more:
                 message = await request.receive()
@@ -113,11 +118,11 @@ async def _read(request: Request) -> bytes:
                 part = message.get("body", b"")
                 more = message.get("more_body", False)
                 size += len(part)
-                if size > MAX_BODY:
+                if size > limit:
                     raise PollroomError("TOO_LARGE")
                 parts.append(part)
     except TimeoutError:
         raise PollroomError(
-            "BAD_MESSAGE", f"The body did not arrive within {BODY_SECONDS} seconds."
+            "BAD_MESSAGE", f"The body did not arrive within {seconds:g} seconds."
         ) from None
     return b"".join(parts)

@@ -7,12 +7,14 @@ from typing import Any
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from app.http.controllers.auth import AuthController
+from app.http.controllers.images import ImageController
 from app.http.controllers.ops import OpsController
 from app.http.controllers.polls import PollController
 from app.http.controllers.votes import VoteController
 from app.http.middleware import Bearer
 from app.http.resource import Resource
 from app.services.auth import Auth
+from app.services.images import Images
 from app.services.polls import Polls
 from app.services.readiness import Readiness
 from app.services.vote import Votes
@@ -25,6 +27,7 @@ class Services:
     auth: Auth
     polls: Polls
     votes: Votes
+    images: Images
     readiness: Readiness
 
 
@@ -37,6 +40,7 @@ def routes(services: Services, websocket: Callable[..., Any]) -> list[BaseRoute]
     auth = AuthController(services.auth, bearer)
     polls = PollController(services.polls, bearer)
     votes = VoteController(services.votes, bearer)
+    images = ImageController(services.images, bearer)
     ops = OpsController(services.readiness)
     return [
         Route("/polls/{poll_id}/votes", Resource(POST=votes.cast)),
@@ -46,6 +50,10 @@ def routes(services: Services, websocket: Callable[..., Any]) -> list[BaseRoute]
         Route("/polls/{poll_id}/results", Resource(GET=votes.results)),
         Route("/polls/{poll_id}/open", Resource(POST=polls.open)),
         Route("/polls/{poll_id}/close", Resource(POST=polls.close)),
+        Route(
+            "/polls/{poll_id}/options/{option_id}/image", Resource(PUT=images.put, DELETE=images.delete)
+        ),
+        Route("/images/{name}", Resource(GET=images.show)),
         Route("/polls", Resource(GET=polls.mine, POST=polls.create)),
         Route("/join/{code}", Resource(GET=votes.join)),
         Route("/auth/register", Resource(POST=auth.register)),

@@ -115,7 +115,7 @@ class Broadcast:
             await asyncio.sleep(0)
 
     async def _open(self, poll_id: str, reading: Reading) -> Feed:
-        feed = Feed(reading.rules, reading.state, self._silence)
+        feed = Feed(reading.rules, reading.state, self._silence, self._reader.view)
         await self._bus.subscribe(
             self._bus.feed_channel(poll_id), lambda payload: self._on_message(feed, payload)
         )

@@ -7,6 +7,7 @@ install costs the lease of the hold; whoever meets the older rules then installs
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -15,12 +16,13 @@ from app.modules.poll import model as polls
 from app.modules.poll.service import new_times
 from app.modules.poll.types import Rules
 from app.modules.vote import model as votes
-from app.modules.vote.types import Hold, PollState
+from app.modules.vote.types import Filled, Hold, PollState
 from app.ports import Busy, Database, Ledger
 from app.utils.errors import PollroomError, unavailable
 
 GIVE_UP_SECONDS = 3.0
 RETRY_SECONDS = 0.02
+CHUNK = 2000
 
 Change = Callable[[Rules, PollState], Rules]
 """(rules as they stand, state) -> new rules with the next version, or the same object for no change."""
@@ -68,10 +70,10 @@ class Editor:
                 raise PollroomError("NOT_FOUND")
             held = await self._ledger.hold(poll_id)
             try:
+                rules = standing
                 if held.state is None:
-                    if await votes.has_ballots(queries, poll_id):
-                        raise unavailable()
-                    rules = standing
+                    if await votes.count_dead_letters(queries, poll_id):
+                        raise unavailable(5.0)
                 else:
                     if held.state.deleted:
                         raise PollroomError("NOT_FOUND")
@@ -82,15 +84,40 @@ class Editor:
             except BaseException:
                 await self._ledger.release(held)
                 raise
-        state, late = await self._install(held, rules, new_times(standing, rules))
+        filled = await self._fill(held, rules) if held.state is None else None
+        state, late = await self._install(held, rules, new_times(standing, rules), filled)
         if late:
             raise PollroomError("POLL_CLOSED")
         return rules, state, change is None or held.state is not None
 
-    async def _install(self, held: Hold, rules: Rules, times: bool) -> tuple[PollState, bool]:
+    async def _fill(self, held: Hold, rules: Rules) -> Filled | None:
+        """Bring an absent poll's ballots back, in chunks that renew the hold; other polls go on meanwhile.
+
+        No transaction: while it is held nobody edits it, and of an absent poll nothing is in the log.
+        """
+        choices: Counter[str] = Counter()
+        accepted, after = False, ""
+        while rows := await votes.ballots_after(self._database, rules.id, after, CHUNK):
+            await self._ledger.fill(held, rules, rows)
+            choices.update(row.choices for row in rows)
+            accepted = accepted or any(row.accepted for row in rows)
+            after = rows[-1].voter_id
+        if not after:
+            return None
+        counts = Counter({"voters": sum(n for chosen, n in choices.items() if chosen)})
+        for chosen, n in choices.items():
+            for option in chosen.split(",") if chosen else ():
+                counts[option] += n
+        return Filled(dict(counts), accepted)
+
+    async def _install(
+        self, held: Hold, rules: Rules, times: bool, filled: Filled | None
+    ) -> tuple[PollState, bool]:
         try:
-            return await self._ledger.install(held, rules, new_times=times)
+            return await self._ledger.install(held, rules, new_times=times, filled=filled)
         except Busy:
+            if held.state is None:
+                raise
             # The lease ran out after the commit: the edit stands, and is installed as it would be after a crash.
             _, state = await self.edit(held.poll_id, None)
             return state, times and bool(state.closed)

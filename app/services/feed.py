@@ -3,13 +3,17 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
 from app.modules.poll.types import PollView, Rules
 from app.modules.types import Camel, rfc3339
 from app.modules.vote.types import PollState, Tally
-from app.services.reading import may_see, poll_view, tally
+from app.services.reading import may_see, tally
+
+
+Show = Callable[[Rules, PollState], PollView]
 
 
 class PollUpdate(Camel, tag_field="type", tag="POLL_UPDATE"):
@@ -72,8 +76,9 @@ class Viewers:
 class Feed:
     """``state`` and ``rules`` belong together. ``coming``: newer states whose rules or readers are still being fetched."""
 
-    def __init__(self, rules: Rules, state: PollState, silence_seconds: float) -> None:
+    def __init__(self, rules: Rules, state: PollState, silence_seconds: float, show: Show) -> None:
         self.poll_id = rules.id
+        self.show = show
         self.rules = rules
         self.state = state
         self.viewers = Viewers(silence_seconds)
@@ -115,6 +120,7 @@ class News:
         self._rules = feed.rules
         self._state = feed.state
         self._viewers = feed.viewers.total
+        self._show = feed.show
         self._now = now
         self._encoded: dict[bool, bytes] = {}
 
@@ -132,5 +138,5 @@ class News:
             return PollDeleted(self.poll_id)
         result, time_ = tally(self._rules, self._state, counts=counts), rfc3339(self._now)
         if self.kind == "POLL_CHANGED":
-            return PollChanged(poll_view(self._rules, self._state), result, time_)
+            return PollChanged(self._show(self._rules, self._state), result, time_)
         return PollUpdate(self.poll_id, result, self._viewers, time_)

@@ -13,7 +13,8 @@ from app.modules.user.types import Identity
 from app.modules.vote.types import PollState, Snapshot
 from app.ports import Clock, Database, Ledger
 from app.services.editing import Change, Editor
-from app.services.reading import Reader, Reading, poll_view
+from app.services.images import Images, named
+from app.services.reading import Reader, Reading
 from app.services.vote import snapshot
 from app.utils.errors import DuplicateKey, PollroomError, invalid, unavailable
 
@@ -23,7 +24,14 @@ CODE_TRIES = 10
 
 class Polls:
     def __init__(
-        self, database: Database, ledger: Ledger, clock: Clock, editor: Editor, reader: Reader, secret: str
+        self,
+        database: Database,
+        ledger: Ledger,
+        clock: Clock,
+        editor: Editor,
+        reader: Reader,
+        images: Images,
+        secret: str,
     ) -> None:
         """``secret`` signs cursors, so that they serve only whom they were given to."""
         self._database = database
@@ -31,6 +39,7 @@ class Polls:
         self._clock = clock
         self._editor = editor
         self._reader = reader
+        self._images = images
         self._secret = secret.encode()
 
     async def create(self, identity: Identity, new: NewPoll, key: str | None) -> tuple[PollView, bool]:
@@ -55,7 +64,7 @@ class Polls:
             raise unavailable()
         rules, state = await self._editor.edit(rules.id, None)
         self._reader.remember(rules)
-        return poll_view(rules, state), True
+        return self._reader.view(rules, state), True
 
     async def _made_with(self, owner_id: str, key: str) -> PollView | None:
         rules = await model.find_by_key(self._database, owner_id, key)
@@ -64,7 +73,7 @@ class Polls:
         try:
             if self._clock.now() - rules.created_at < KEY_LIFE_MS:
                 reading = await self._reader.read(rules.id, owner_id)
-                return poll_view(reading.rules, reading.state)
+                return self._reader.view(reading.rules, reading.state)
         except PollroomError as error:
             if error.code != "NOT_FOUND":
                 raise
@@ -86,7 +95,7 @@ class Polls:
     def _listed(self, rules: Rules, state: PollState | None) -> PollView | None:
         """None for a poll whose deletion SQL has not seen yet. What the ledger does not hold, SQL has whole."""
         if state is not None:
-            return None if state.deleted else poll_view(rules, state)
+            return None if state.deleted else self._reader.view(rules, state)
         now = self._clock.now()
         status: Status = "open"
         if rules.closed_at:
@@ -97,10 +106,14 @@ class Polls:
             status = "scheduled"
         elif rules.closes_at is not None and rules.closes_at <= now:
             status = "closed"
-        return view(rules, status, rules.opens_at, rules.closes_at)
+        return view(rules, status, rules.opens_at, rules.closes_at, self._reader.address)
 
     async def edit(self, identity: Identity, poll_id: str, edit: PollEdit) -> PollView:
+        before: set[str] = set()
+
         def change(rules: Rules, state: PollState) -> Rules:
+            nonlocal before
+            before = named(rules)
             return revise(
                 rules,
                 edit,
@@ -111,7 +124,8 @@ class Polls:
             )
 
         rules, state = await self._change(identity, poll_id, change)
-        return poll_view(rules, state)
+        await self._images.discard(before - named(rules))
+        return self._reader.view(rules, state)
 
     async def open(self, identity: Identity, poll_id: str) -> Snapshot:
         def change(rules: Rules, state: PollState) -> Rules:
@@ -123,30 +137,24 @@ class Polls:
             return replace(rules, draft=False, opens_at=state.now, version=rules.version + 1)
 
         rules, state = await self._change(identity, poll_id, change)
-        return snapshot(Reading(rules, state, None), identity.user.id)
+        return snapshot(self._reader, Reading(rules, state, None), identity.user.id)
 
     async def close(self, identity: Identity, poll_id: str) -> Snapshot:
-        await self._own(identity, poll_id)
+        await self._reader.owned(poll_id, identity.user.id)
         await self._ledger.close(poll_id)
-        return snapshot(await self._reader.read(poll_id, identity.user.id), identity.user.id)
+        reading = await self._reader.read(poll_id, identity.user.id)
+        return snapshot(self._reader, reading, identity.user.id)
 
     async def delete(self, identity: Identity, poll_id: str) -> None:
-        await self._own(identity, poll_id)
+        await self._reader.owned(poll_id, identity.user.id)
         await self._ledger.delete(poll_id)
+        await self._images.discard_all(poll_id)
 
     async def _change(self, identity: Identity, poll_id: str, change: Change) -> tuple[Rules, PollState]:
-        await self._own(identity, poll_id)
+        await self._reader.owned(poll_id, identity.user.id)
         rules, state = await self._editor.edit(poll_id, change)
         self._reader.remember(rules)
         return rules, state
-
-    async def _own(self, identity: Identity, poll_id: str) -> None:
-        """``NOT_FOUND`` unless the user may know of the poll, ``FORBIDDEN`` unless it is theirs."""
-        if not is_id(poll_id):
-            raise PollroomError("NOT_FOUND")
-        reading = await self._reader.read(poll_id, identity.user.id)
-        if reading.rules.owner_id != identity.user.id:
-            raise PollroomError("FORBIDDEN", "Only its owner may change a poll.")
 
     def _sign(self, owner_id: str, poll_id: str) -> str:
         digest = hmac.new(self._secret, f"{owner_id}|{poll_id}".encode(), hashlib.sha256).hexdigest()

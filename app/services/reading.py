@@ -8,7 +8,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from app.modules.poll import model as polls
-from app.modules.poll.types import PollView, Rules, view
+from app.modules.poll.types import Address, PollView, Rules, view
 from app.modules.types import is_id
 from app.modules.vote.types import PollState, Standing, Tally
 from app.ports import Database, Ledger
@@ -29,7 +29,9 @@ class Reading(Struct, frozen=True):
 
 
 class Reader:
-    def __init__(self, database: Database, ledger: Ledger, editor: Editor) -> None:
+    def __init__(self, database: Database, ledger: Ledger, editor: Editor, address: Address) -> None:
+        """``address``: where clients read the images of options."""
+        self.address = address
         self._database = database
         self._ledger = ledger
         self._editor = editor
@@ -52,6 +54,16 @@ class Reader:
             if waited > GIVE_UP_SECONDS:
                 raise unavailable()
             await (self._editor.load(poll_id) if waited > PATIENCE_SECONDS else asyncio.sleep(RETRY_SECONDS))
+
+    async def owned(self, poll_id: str, user_id: str) -> Reading:
+        """``NOT_FOUND`` unless the user may know of the poll, ``FORBIDDEN`` unless it is theirs."""
+        reading = await self.read(poll_id, user_id)
+        if reading.rules.owner_id != user_id:
+            raise PollroomError("FORBIDDEN", "Only its owner may change a poll.")
+        return reading
+
+    def view(self, rules: Rules, state: PollState) -> PollView:
+        return view(rules, state.status, state.opens or None, state.closes or None, self.address)
 
     async def rules(self, poll_id: str, version: int) -> Rules:
         """The rules of this version, or newer ones where an edit is under way."""
@@ -86,10 +98,6 @@ def _keep(cache: OrderedDict[str, T], key: str, value: T) -> None:
     cache.move_to_end(key)
     if len(cache) > CACHED:
         cache.popitem(last=False)
-
-
-def poll_view(rules: Rules, state: PollState) -> PollView:
-    return view(rules, state.status, state.opens or None, state.closes or None)
 
 
 def tally(rules: Rules, state: PollState, *, counts: bool) -> Tally:

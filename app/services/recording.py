@@ -4,7 +4,7 @@ The offset moves by compare-and-set, so a stale worker rolls back, and a replay 
 and ``recount`` all come here.
 """
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -86,6 +86,26 @@ class Recorder:
             await self.record(partition, generation, old_id, entries[:middle])
             await self.record(partition, generation, entries[middle - 1].id, entries[middle:])
 
+    async def replay(self, after: str = "", limit: int = 100) -> tuple[list[str], list[str], str]:
+        """Store dead letters after all, oldest first: ids stored, ids still refused, and the last id looked at."""
+        stored, refused = [], []
+        for letter in await model.oldest_dead_letters(self._database, after, limit):
+            after = letter["id"]
+            generation = letter["generation"]
+            try:
+                item = _decode(LogEntry(letter["entry_id"], b64decode(letter["entry"])))
+                async with self._database.transaction() as q:
+                    if isinstance(item, _Ballot):
+                        await model.store(q, [_row(item, generation)])
+                    else:
+                        await model.apply(q, [PollChange(item.kind, item.poll_id, item.seq, item.at)])
+                    await model.raise_seq(q, {item.poll_id: item.seq})
+                    await model.delete_dead_letter(q, after)
+                stored.append(after)
+            except BadRow:
+                refused.append(after)
+        return stored, refused, after
+
     async def _store(self, partition: int, generation: int, old_id: str, entries: Sequence[LogEntry]) -> None:
         ballots: dict[tuple[str, str], BallotRow] = {}
         changes: list[PollChange] = []
@@ -124,6 +144,7 @@ class Recorder:
                 q,
                 poll_id=_poll_id(entry),
                 partition=partition,
+                generation=generation,
                 entry_id=entry.id,
                 entry=b64encode(entry.payload).decode(),
                 error=str(error),

@@ -7,6 +7,7 @@ from msgspec import Struct
 from app.modules.poll import model as polls
 from app.modules.vote import model as votes
 from app.ports import Database, Ledger
+from app.services.restoring import Restorer
 
 CHUNK = 100
 
@@ -26,9 +27,10 @@ class Difference(Struct, frozen=True):
 class Recounter:
     """Compare only after the log was drained into SQL."""
 
-    def __init__(self, database: Database, ledger: Ledger) -> None:
+    def __init__(self, database: Database, ledger: Ledger, restorer: Restorer) -> None:
         self._database = database
         self._ledger = ledger
+        self._restorer = restorer
 
     async def every_poll(self) -> AsyncIterator[str]:
         after = ""
@@ -44,8 +46,10 @@ class Recounter:
         return Difference(poll_id, held, (voters, _nonzero(counts)))
 
     async def mend(self, poll_id: str) -> Difference:
-        """Count the ledger's ballots anew. What differs then is a difference of ballots, not of counting."""
-        await self._ledger.recount(poll_id)
+        """Count the ledger's ballots anew, and write them to SQL again; a row there with a higher n stays."""
+        state = await self._ledger.recount(poll_id)
+        if state is not None:
+            await self._restorer.rewrite(poll_id, state.epoch)
         return await self.compare(poll_id)
 
 

@@ -1,43 +1,141 @@
 """Is a partition of the ledger what SQL was last compared with? Only then are votes taken from it.
 
-Redis may have been restarted, emptied, or put back to an older state; its run id tells that something happened. The
-partition's offset in SQL, compared with the log's last id, tells whether something was lost.
+Redis may have been restarted, emptied, or have lost its last writes: the run id in the fence no longer fits, and every
+script refuses. Then what is left of the log is stored, and the log's last id is compared with the offset in SQL. Where
+nothing was lost, the fence is written. Where something was, or may have been, the generation grows by one: it is the epoch
+of every tally, so clients keep the newer one, and a worker of the old generation can no longer commit. Polls that SQL knows
+better are dropped and loaded anew on demand; the log begins under its new name; the fence is written last.
 """
 
+import asyncio
+
 from app.modules.vote import model
-from app.ports import Database, Fences, VoteLog
-from app.services.recording import READER
+from app.modules.vote.model import Offset
+from app.ports import Database, Fences, FenceState, Shelf, VoteLog
+from app.services.recording import READER, Recorder, StaleOffset
 from app.utils import logger
 from app.utils.errors import unavailable
 
 NOTHING = "0-0"
+BEGUN = "0-1"
+"""Offset of a log that was fenced once and has nothing stored: an emptied Redis is told from a new one by it."""
+BATCH = 1000
+VERIFY_SECONDS = 60.0
 
 _log = logger.get(__name__)
 
 
 class Verifier:
-    def __init__(self, database: Database, fences: Fences, log: VoteLog) -> None:
+    def __init__(self, database: Database, fences: Fences, log: VoteLog, shelf: Shelf) -> None:
         self._database = database
         self._fences = fences
         self._votes = log
+        self._shelf = shelf
+        self._recorder = Recorder(database)
+        self._running: dict[int, asyncio.Task[int]] = {}
 
     async def verify(self, partition: int) -> int:
-        """Write the fence of a partition that lost nothing; its generation. ``UNAVAILABLE`` where it did, or may have."""
+        """The generation in force, once the fence holds; once at a time. ``UNAVAILABLE`` where it cannot be told now."""
+        task = self._running.get(partition)
+        if task is None:
+            task = self._running[partition] = asyncio.create_task(self._verify(partition))
+            task.add_done_callback(lambda _: self._running.pop(partition, None))
+        return await asyncio.shield(task)
+
+    async def _verify(self, partition: int) -> int:
+        try:
+            async with asyncio.timeout(VERIFY_SECONDS):
+                fence = await self._fences.inspect(partition)
+                offset = await self._offset(partition)
+                if _holds(fence, offset):
+                    return offset.generation
+                offset = await self._store_rest(partition)
+                if lost := await self._lost(partition, fence, offset):
+                    _log.error("the ledger lost entries, or may have", partition=partition, why=lost)
+                    await self._drop_older(partition)
+                await self._compare(partition, fence.run, lost is not None)
+                return await self._write(partition, fence.run)
+        except (TimeoutError, StaleOffset) as error:
+            raise unavailable() from error
+
+    async def _offset(self, partition: int) -> Offset:
+        offset = await model.offset(self._database, READER, partition)
+        if offset is None:
+            raise unavailable()
+        return offset
+
+    async def _store_rest(self, partition: int) -> Offset:
+        """What is left of the log, into SQL; nothing can be added to it while the fence does not hold."""
+        while True:
+            offset = await self._offset(partition)
+            at = {partition: (offset.generation, offset.last_id)}
+            entries = (await self._votes.read(at, BATCH, 0)).get(partition)
+            if not entries:
+                return offset
+            try:
+                await self._recorder.record(partition, offset.generation, offset.last_id, entries)
+            except StaleOffset:
+                continue  # a worker was faster
+
+    async def _lost(self, partition: int, fence: FenceState, offset: Offset) -> str | None:
+        """Why something was lost or may have been; none where everything acknowledged is there."""
+        last = await self._votes.last_id(partition, offset.generation)
+        if entry_order(last) < entry_order(offset.last_id) and entry_order(offset.last_id) > entry_order(
+            BEGUN
+        ):
+            return f"SQL has entries up to {offset.last_id}, the log only to {last}"
+        if fence.verified is None:
+            new = offset.last_id == NOTHING and last == NOTHING
+            return None if new else "the fence is gone"
+        if fence.generation != offset.generation:
+            return f"the fence is of generation {fence.generation}, SQL of {offset.generation}"
+        return (
+            None if await self._fences.trusted() else "this Redis does not keep every write, or has a replica"
+        )
+
+    async def _drop_older(self, partition: int) -> None:
+        async for poll_ids in self._shelf.polls(partition):
+            known = await model.seqs(self._database, poll_ids)
+            held = await self._shelf.seqs(poll_ids)
+            for poll_id, seq in known.items():
+                if held.get(poll_id, -1) < seq:
+                    await self._shelf.drop(poll_id, seq)
+
+    async def _compare(self, partition: int, run: str, lost: bool) -> None:
+        """Say in SQL which server the fence will be written for, and under which generation."""
+        async with self._database.transaction() as queries:
+            offset = await model.lock_offset(queries, READER, partition)
+            fence = await self._fences.inspect(partition)
+            if offset is None or fence.run != run:
+                raise unavailable()
+            if offset.fencing == run or _holds(fence, offset):
+                return  # another process came first
+            last = await self._votes.last_id(partition, offset.generation)
+            if entry_order(last) > max(entry_order(offset.last_id), entry_order(BEGUN)):
+                raise unavailable()  # came to be stored since
+            if lost:
+                await model.fence(queries, READER, partition, offset.generation + 1, BEGUN, run)
+            else:
+                begun = BEGUN if offset.last_id == NOTHING else offset.last_id
+                await model.fence(queries, READER, partition, offset.generation, begun, run)
+
+    async def _write(self, partition: int, run: str) -> int:
         async with self._database.transaction() as queries:
             offset = await model.lock_offset(queries, READER, partition)
             if offset is None:
                 raise unavailable()
-            fence = await self._fences.inspect(partition)
-            if fence.verified == fence.run and fence.generation == offset.generation:
-                return offset.generation
-            last = await self._votes.last_id(partition, offset.generation)
-            emptied = fence.verified is None and offset.last_id != NOTHING
-            if emptied or entry_order(last) < entry_order(offset.last_id):
-                _log.error("the ledger is behind SQL", partition=partition, log=last, sql=offset.last_id)
-                raise unavailable(5.0)
-            if not await self._fences.write(partition, fence.run, offset.generation):
+            held = _holds(await self._fences.inspect(partition), offset)
+            pending = offset.fencing == run
+            if not held and not (pending and await self._fences.write(partition, run, offset.generation)):
                 raise unavailable()
-            return offset.generation
+            await model.fence(queries, READER, partition, offset.generation, offset.last_id, None)
+        if offset.generation > 1:
+            await self._votes.discard(partition, offset.generation - 1)
+        return offset.generation
+
+
+def _holds(fence: FenceState, offset: Offset) -> bool:
+    return fence.verified == fence.run and fence.generation == offset.generation
 
 
 def entry_order(entry_id: str) -> tuple[int, int]:

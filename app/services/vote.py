@@ -7,7 +7,7 @@ from app.modules.types import is_id, new_id
 from app.modules.user.types import Identity
 from app.modules.vote.types import Ballot, Receipt, Snapshot, YourVote
 from app.ports import Ledger
-from app.services.reading import Reader, Reading, may_see, poll_view, tally
+from app.services.reading import Reader, Reading, may_see, tally
 from app.utils.errors import PollroomError
 
 
@@ -44,15 +44,15 @@ class Votes:
     async def look(self, identity: Identity | None, poll_id: str) -> Snapshot:
         """The poll as this reader may see it."""
         voter_id = identity.user.id if identity else None
-        return snapshot(await self._reader.read(poll_id, voter_id), voter_id)
+        return snapshot(self._reader, await self._reader.read(poll_id, voter_id), voter_id)
 
     async def find(self, code: str) -> str:
         """The id of the poll with this join code, without regard to case."""
         return await self._reader.poll_id(code)
 
 
-def snapshot(reading: Reading, voter_id: str | None) -> Snapshot:
+def snapshot(reader: Reader, reading: Reading, voter_id: str | None) -> Snapshot:
     rules, state, standing = reading.rules, reading.state, reading.standing
     voted = standing is not None and standing.accepted
     counts = may_see(rules, state, owner=voter_id == rules.owner_id, voted=voted)
-    return Snapshot(poll_view(rules, state), tally(rules, state, counts=counts), YourVote.of(standing))
+    return Snapshot(reader.view(rules, state), tally(rules, state, counts=counts), YourVote.of(standing))

@@ -67,7 +67,7 @@ class Api:
                     self._threads, self._send, url, method, path, content, headers
                 )
             except (OSError, http.client.HTTPException) as error:
-                problem, code = f"{url} does not answer ({error or type(error).__name__})", ""
+                problem, code = f"{url} does not answer ({str(error) or type(error).__name__})", ""
             else:
                 if status < 400:
                     return answer

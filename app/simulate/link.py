@@ -67,6 +67,7 @@ class Link(asyncio.Protocol):
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._status = 0
+        self._given_up = False
         self.heard = time.monotonic()
         self.silence = 15.0
 
@@ -83,11 +84,15 @@ class Link(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
+        self._given_up = True
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self._given_up:
+            self._transport.abort()
+            return
         self._connection.send_request(self._connection.connect())
         self._flush()
 
@@ -106,15 +111,19 @@ class Link(asyncio.Protocol):
                 self._listener.received(message, at)
         self._flush()
         if self._connection.close_rcvd is not None or self._connection.handshake_exc is not None:
-            self._transport and self._transport.close()
+            self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         received = self._connection.close_rcvd
-        if self._connection.handshake_exc is not None and self._status:
+        if self._connection.handshake_exc is not None and self._status >= 400:
             code = _REFUSED + self._status
         else:
             code = LOST if received is None else int(received.code)
         self._listener.lost(self, code)
+
+    def _end(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     def _flush(self) -> None:
         assert self._transport is not None

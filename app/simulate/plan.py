@@ -22,8 +22,8 @@ class Plan(Struct, frozen=True):
     polls: int
     instances: tuple[str, ...]
     ramp: float
-    stay: float = 0.0
-    patience: float = 60.0
+    stay: float
+    patience: float
 
 
 def addresses(text: str) -> tuple[str, ...]:

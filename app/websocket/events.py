@@ -14,7 +14,7 @@ from app.ports import Clock
 from app.services.auth import Auth
 from app.services.broadcast import Broadcast
 from app.services.feed import Feed
-from app.services.reading import Reading, may_see, poll_view, tally
+from app.services.reading import Reading, may_see, tally
 from app.services.vote import Votes
 from app.utils import logger
 from app.utils.errors import PollroomError, invalid
@@ -124,7 +124,7 @@ class Events:
         rules, state = feed.rules, feed.state
         counts = may_see(rules, state, owner=role is Role.OWNER, voted=role is not Role.STRANGER)
         return messages.PollStateMessage(
-            poll_view(rules, state),
+            feed.show(rules, state),
             tally(rules, state, counts=counts),
             feed.viewers.total,
             YourVote.of(reading.standing),

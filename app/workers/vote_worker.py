@@ -36,7 +36,8 @@ log = logger.get(__name__)
 
 
 class VoteWorker:
-    """``owner`` names this worker among all that share the log.
+    """``owner`` names this worker among all that share the log. ``restore`` rewrites a partition from the ledger where SQL is
+    older than the log.
 
     ``pending``: entries read and not stored yet. ``error``: why storing fails, none while it does not.
     """
@@ -49,6 +50,7 @@ class VoteWorker:
         clock: Clock,
         partitions: int,
         owner: str,
+        restore: Callable[[int], Awaitable[bool]],
     ) -> None:
         self._database = database
         self._votes = votes
@@ -56,6 +58,9 @@ class VoteWorker:
         self._clock = clock
         self._partitions = partitions
         self._owner = owner
+        self._restore = restore
+        # Partitions whose rows were found whole since this worker leased them.
+        self._whole: set[int] = set()
         self._at_once = asyncio.Semaphore(AT_ONCE)
         # Of the leased partitions: generation and last id stored.
         self._offsets: dict[int, tuple[int, str]] = {}
@@ -142,6 +147,8 @@ class VoteWorker:
             async with self._database.transaction() as q:
                 await self._lease(q)
             self._renew_at = time.monotonic() + RENEW_SECONDS
+        # Before anything is read: the offset must not move past entries that are neither in the log nor in SQL.
+        await self._make_whole()
         now = time.monotonic()
         awake = {p: at for p, at in self._offsets.items() if self._resting.get(p, (0, 0.0))[1] <= now}
         if not awake:
@@ -159,6 +166,14 @@ class VoteWorker:
         if not self._resting:
             self.error = None
 
+    async def _make_whole(self) -> None:
+        """SQL may have been put back to a backup: what the log no longer has then comes from the ledger."""
+        self._whole &= self._offsets.keys()
+        for partition in self._offsets.keys() - self._whole:
+            if await self._restore(partition):
+                self._renew_at = 0.0
+            self._whole.add(partition)
+
     async def _keep(self, partition: int, entries: Sequence[LogEntry]) -> None:
         try:
             async with self._at_once:
@@ -170,8 +185,9 @@ class VoteWorker:
                     await self._trim(partition, generation, batch[-1].id)
             self._resting.pop(partition, None)
         except Exception as error:
-            # Also a stale offset: it is read anew with the leases.
+            # Also a stale offset: it is read anew with the leases, and SQL may be another one.
             self._renew_at = 0.0
+            self._whole.discard(partition)
             failures = self._resting.get(partition, (0, 0.0))[0] + 1
             self._resting[partition] = (failures, time.monotonic() + _backoff(failures))
             self._note(error)

@@ -83,11 +83,13 @@ CREATE TABLE IF NOT EXISTS ballots (
     PRIMARY KEY (poll_id, voter_id)
 ) {{table}};
 
+-- fencing: run id of the Redis server that this partition was compared with and whose fence is being written.
 CREATE TABLE IF NOT EXISTS log_offsets (
     reader {{id}} NOT NULL,
     `partition` BIGINT NOT NULL,
     generation BIGINT NOT NULL,
     last_id {{id}} NOT NULL,
+    fencing {{id}},
     lease_owner VARCHAR(100),
     lease_until BIGINT,
     PRIMARY KEY (reader, `partition`)
@@ -97,6 +99,7 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     id {{id}} NOT NULL PRIMARY KEY,
     poll_id {{id}} NOT NULL,
     `partition` BIGINT NOT NULL,
+    generation BIGINT NOT NULL,
     entry_id {{id}} NOT NULL,
     entry MEDIUMTEXT NOT NULL,
     error VARCHAR(500) NOT NULL,

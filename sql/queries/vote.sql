@@ -53,23 +53,46 @@ VALUES (:reader, :partition, 1, '0-0', NULL, NULL);
 
 -- name: offset.find
 -- How far a reader has come in a partition.
-SELECT `partition`, generation, last_id, lease_owner, lease_until
+SELECT `partition`, generation, last_id, fencing, lease_owner, lease_until
 FROM log_offsets WHERE reader = :reader AND `partition` = :partition;
 
 -- name: offset.lock
 -- Like offset.find; holds up the worker and the verifier.
-SELECT `partition`, generation, last_id, lease_owner, lease_until
+SELECT `partition`, generation, last_id, fencing, lease_owner, lease_until
 FROM log_offsets WHERE reader = :reader AND `partition` = :partition {{for_update}};
 
 -- name: offset.all
 -- All partitions of a reader.
-SELECT `partition`, generation, last_id, lease_owner, lease_until
+SELECT `partition`, generation, last_id, fencing, lease_owner, lease_until
 FROM log_offsets WHERE reader = :reader ORDER BY `partition`;
 
 -- name: offset.advance
 -- Compare and set: matches nothing where another worker was faster or the generation has moved on.
 UPDATE log_offsets SET last_id = :last_id
 WHERE reader = :reader AND `partition` = :partition AND generation = :generation AND last_id = :old_id;
+
+-- name: offset.fence
+-- The partition was compared with this Redis server; under a new generation, the log begins anew.
+UPDATE log_offsets SET generation = :generation, last_id = :last_id, fencing = :fencing
+WHERE reader = :reader AND `partition` = :partition;
+
+-- name: ballot.find
+-- What one voter has in a poll.
+SELECT poll_id, voter_id, n, ballot_id, choices, seq, epoch, cast_at, accepted, earlier
+FROM ballots WHERE poll_id = :poll_id AND voter_id = :voter_id;
+
+-- name: poll.seqs
+-- The seqs of some polls (a JSON list of ids), as far as the log was stored.
+SELECT polls.id, polls.seq FROM polls JOIN {{list(ids)}} ON polls.id = list.value;
+
+-- name: dead_letter.oldest
+-- Dead letters of all polls, in the order of the log.
+SELECT id, poll_id, `partition`, generation, entry_id, entry, error, created_at
+FROM dead_letters WHERE id > :after ORDER BY id LIMIT :limit;
+
+-- name: dead_letter.delete
+-- One that was stored after all.
+DELETE FROM dead_letters WHERE id = :id;
 
 -- name: lease.take
 -- A free, expired or own lease.
@@ -92,12 +115,12 @@ UPDATE log_offsets SET lease_owner = NULL, lease_until = NULL WHERE reader = :re
 
 -- name: dead_letter.insert
 -- An entry of the vote log that SQL refused for what it holds.
-INSERT INTO dead_letters (id, poll_id, `partition`, entry_id, entry, error, created_at)
-VALUES (:id, :poll_id, :partition, :entry_id, :entry, :error, :created_at);
+INSERT INTO dead_letters (id, poll_id, `partition`, generation, entry_id, entry, error, created_at)
+VALUES (:id, :poll_id, :partition, :generation, :entry_id, :entry, :error, :created_at);
 
 -- name: dead_letter.of_poll
 -- Dead letters of a poll, in the order of the log.
-SELECT id, poll_id, `partition`, entry_id, entry, error, created_at
+SELECT id, poll_id, `partition`, generation, entry_id, entry, error, created_at
 FROM dead_letters WHERE poll_id = :poll_id ORDER BY id LIMIT :limit;
 
 -- name: dead_letter.count

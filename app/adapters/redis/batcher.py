@@ -29,6 +29,9 @@ SETTLED_SECONDS = 0.25
 RETRY_SECONDS = 0.05
 HELD_SECONDS = 0.01
 
+Load = Callable[[str], Awaitable[Callable[[Ballot], Awaitable[Receipt]] | None]]
+"""Brings an absent poll into Redis; or gives who answers its ballots instead."""
+
 _encode = msgspec.msgpack.encode
 _log = logger.get(__name__)
 
@@ -95,7 +98,7 @@ class Batcher:
         self._parked: dict[str, deque[_Pending]] = {}
         self._due = asyncio.Event()
         self.waiting = 0
-        self._load: Callable[[str], Awaitable[object]]
+        self._load: Load
         self._verify: Callable[[int], Awaitable[None]]
         self._tasks: asyncio.TaskGroup
 
@@ -117,9 +120,7 @@ class Batcher:
         self._due.set()
         return future
 
-    async def run(
-        self, load: Callable[[str], Awaitable[object]], verify: Callable[[int], Awaitable[None]]
-    ) -> None:
+    async def run(self, load: Load, verify: Callable[[int], Awaitable[None]]) -> None:
         """Until cancelled. ``load`` brings an absent poll into Redis; ``verify`` a partition whose fence does not hold."""
         self._load, self._verify = load, verify
         try:
@@ -199,7 +200,7 @@ class Batcher:
             if reply[1]:
                 self._generations[batch.partition] = reply[1]
             else:
-                await self._verify(batch.partition)
+                await self._try_to_verify(batch.partition)
             return False
         self._clock.heard(reply[1], asked)
         if reply[0] == "late":
@@ -227,6 +228,12 @@ class Batcher:
             self._park(batch.partition, poll_id, entries, absent=absent)
         return True
 
+    async def _try_to_verify(self, partition: int) -> None:
+        try:
+            await self._verify(partition)
+        except Exception as error:
+            _log.warning("a partition is not verified yet", partition=partition, error=repr(error)[:200])
+
     def _finish(self, batch: _Batch, error: PollroomError) -> None:
         for entry in batch.pending:
             self.waiting -= 1
@@ -244,11 +251,11 @@ class Batcher:
         self._tasks.create_task(self._unpark(partition, poll_id, absent))
 
     async def _unpark(self, partition: int, poll_id: str, absent: bool) -> None:
-        error: BaseException | None = None
+        answer, error = None, None
         try:
             if absent:
                 async with asyncio.timeout(DEADLINE_SECONDS):
-                    await self._load(poll_id)
+                    answer = await self._load(poll_id)
             else:
                 await asyncio.sleep(HELD_SECONDS)
         except PollroomError as refused:
@@ -256,11 +263,22 @@ class Batcher:
         except Exception as failed:
             _log.warning("poll not loaded", poll=poll_id, error=repr(failed)[:200])
             error = unavailable()
-        parked = self._parked.pop(poll_id)
-        if error is not None:
-            self.waiting -= len(parked)
-            for entry in parked:
-                entry.fail(error)
-            return
+        parked = self._parked[poll_id]
+        while parked and (answer or error):
+            entry = parked.popleft()
+            self.waiting -= 1
+            if answer is None:
+                entry.fail(error or unavailable())
+                continue
+            try:
+                receipt = await answer(entry.ballot)
+                if not entry.future.done():
+                    entry.future.set_result(receipt)
+            except PollroomError as refused:
+                entry.fail(refused)
+            except Exception as failed:
+                _log.warning("a ballot was not answered", poll=poll_id, error=repr(failed)[:200])
+                entry.fail(unavailable())
+        del self._parked[poll_id]
         self._queues[partition].extendleft(reversed(parked))
         self._due.set()

@@ -118,7 +118,8 @@ for _, poll in ipairs(polls) do
     for name, n in pairs(poll.delta) do
       if n ~= 0 then redis.call('HINCRBY', poll.counts, name, n) end
     end
-    redis.call('HSET', poll.key, 'seq', poll.seq, 'last', poll.last, 'accepted', poll.accepted and '1' or '0')
+    redis.call('HSET', poll.key, 'seq', poll.seq, 'last', poll.last, 'logged', ARGV[1], 'accepted',
+      poll.accepted and '1' or '0')
     publish(poll)
   end
 end

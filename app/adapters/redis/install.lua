@@ -1,6 +1,7 @@
--- Ends a hold: takes the rules over, or only lets go. KEYS[3..5]: poll, counts, ballots.
+-- Ends a hold: takes the rules over, or only lets go. KEYS[3..6]: poll, counts, ballots, ballots that were filled in.
 -- ARGV[3]: poll id, ARGV[4]: token, ARGV[5]: '' to let go, else msgpack
--- {version, owner, opens, closes, flags, min, max, option ids, seq, closed, new times}.
+-- {version, owner, opens, closes, flags, min, max, option ids, seq, closed, new times, counts, accepted}; counts: false, or
+-- of the ballots that were filled in: {name, n, …}, voters among them.
 -- A poll that has closed keeps its times, whatever the rules say: {'ok', state, true} where they were to be new.
 -- Answers {'busy'} where the hold was lost, {'ok', state, late}, or {'ok', false, false} after letting go of an absent poll.
 
@@ -21,10 +22,16 @@ end
 
 settle(poll)
 local fresh, late = poll.absent, false
+if fresh and rules[12] and redis.call('EXISTS', KEYS[6]) == 0 then return cmsgpack.pack({'busy'}) end
 if fresh then
   poll.absent, poll.seq, poll.opened, poll.closed, poll.deleted = nil, rules[9], false, rules[10], false
-  poll.accepted = false
+  poll.accepted = rules[13]
   redis.call('DEL', poll.counts, poll.ballots)
+  if rules[12] then
+    redis.call('RENAME', KEYS[6], poll.ballots)
+    redis.call('PERSIST', poll.ballots)
+    redis.call('HSET', poll.counts, unpack(rules[12]))
+  end
 end
 if fresh or poll.version ~= rules[1] then
   poll.version, poll.owner = rules[1], rules[2]

@@ -27,5 +27,9 @@ class Keys:
         tag = self.tag(self.partition(poll_id))
         return [f"{tag}:poll:{poll_id}", f"{tag}:counts:{poll_id}", f"{tag}:ballots:{poll_id}"]
 
+    def filled(self, poll_id: str, token: str) -> str:
+        """Ballots on their way in, until the poll is installed."""
+        return f"{self.tag(self.partition(poll_id))}:filled:{token}"
+
     def feed(self, poll_id: str) -> str:
         return f"{self.tag(self.partition(poll_id))}:feed:{poll_id}"

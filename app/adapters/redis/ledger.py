@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from app.adapters.redis.batcher import Batcher
+from app.adapters.redis.batcher import Batcher, Load
 from app.adapters.redis.client import REFUSED, SILENT
 from app.adapters.redis.clock import RedisClock
 from app.adapters.redis.keys import Keys
+from app.adapters.redis.packing import pack_ballots
 from app.adapters.redis.scripts import Scripts
 from app.modules.poll.types import Rules
-from app.modules.vote.types import Ballot, Hold, PollState, Receipt, Standing
+from app.modules.vote.types import Ballot, BallotRow, Filled, Hold, PollState, Receipt, Standing
 from app.ports import Busy
 from app.utils.errors import PollroomError, unavailable
 
@@ -71,15 +72,22 @@ class RedisLedger:
         self.batcher = Batcher(
             self._scripts, keys, clock, self.generations, limit=queued_ballots, publish=publish
         )
-        self._load: Callable[[str], Awaitable[object]]
+        self._load: Callable[[str], Awaitable[None]]
         self._verify: Callable[[int], Awaitable[None]]
 
     async def run(
-        self, load: Callable[[str], Awaitable[object]], verify: Callable[[int], Awaitable[None]]
+        self,
+        load: Callable[[str], Awaitable[None]],
+        absent: Load,
+        verify: Callable[[int], Awaitable[None]],
     ) -> None:
-        """Until cancelled: deliver ballots. ``load`` installs an absent poll, ``verify`` a partition's fence."""
+        """Until cancelled: deliver ballots.
+
+        ``load`` installs an absent poll that is read, ``absent`` does so for ballots or answers them, ``verify`` sees to a
+        partition's fence.
+        """
         self._load, self._verify = load, verify
-        await self.batcher.run(load, verify)
+        await self.batcher.run(absent, verify)
 
     def cast(self, ballot: Ballot) -> asyncio.Future[Receipt]:
         return self.batcher.cast(ballot)
@@ -117,7 +125,16 @@ class RedisLedger:
         state = parse_state(poll_id, reply[2]) if reply[2] else None
         return Hold(poll_id, token, reply[1], state)
 
-    async def install(self, held: Hold, rules: Rules, *, new_times: bool = False) -> tuple[PollState, bool]:
+    async def fill(self, held: Hold, rules: Rules, rows: Sequence[BallotRow]) -> None:
+        """A chunk of ballots for a poll that is held and absent; 2,000 at most. ``Busy`` where the hold was lost."""
+        packed = pack_ballots(rules, rows)
+        reply = await self._call("fill", held.poll_id, held.token, LEASE_MS, *packed, extra=held)
+        if reply[0] == "busy":
+            raise Busy
+
+    async def install(
+        self, held: Hold, rules: Rules, *, new_times: bool = False, filled: Filled | None = None
+    ) -> tuple[PollState, bool]:
         flags = ALLOW_CHANGE * rules.allow_change + GUESTS * rules.guests + DRAFT * rules.draft
         body = _encode(
             (
@@ -132,15 +149,17 @@ class RedisLedger:
                 rules.seq,
                 rules.closed_at or 0,
                 new_times,
+                [item for pair in filled.counts.items() for item in pair] if filled else False,
+                filled.accepted if filled else False,
             )
         )
-        reply = await self._call("install", held.poll_id, held.token, body)
+        reply = await self._call("install", held.poll_id, held.token, body, extra=held)
         if reply[0] == "busy":
             raise Busy
         return parse_state(held.poll_id, reply[1]), reply[2]
 
     async def release(self, held: Hold) -> None:
-        await self._call("install", held.poll_id, held.token, "")
+        await self._call("install", held.poll_id, held.token, "", extra=held)
 
     async def close(self, poll_id: str) -> PollState:
         return parse_state(poll_id, (await self._call("close", poll_id, load=True))[1])
@@ -153,13 +172,18 @@ class RedisLedger:
         return parse_state(poll_id, reply[1]) if reply[0] == "ok" else None
 
     async def _call(
-        self, script: str, poll_id: str, *args: str | bytes | int, load: bool = False
+        self,
+        script: str,
+        poll_id: str,
+        *args: str | bytes | int,
+        load: bool = False,
+        extra: Hold | None = None,
     ) -> list[Any]:
         """One script, again after silence (they are all safe to repeat), for 3 s at most."""
         until = time.monotonic() + GIVE_UP_SECONDS
         while True:
             try:
-                reply = await self._once(script, poll_id, *args)
+                reply = await self._once(script, poll_id, *args, extra=extra)
                 if reply[0] != "absent" or not load:
                     return reply
                 await self._load(poll_id)
@@ -168,18 +192,25 @@ class RedisLedger:
                     raise unavailable() from busy
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def _arguments(self, poll_id: str, *args: str | bytes | int) -> tuple[list[str], list[str | bytes | int]]:
+    def _arguments(
+        self, poll_id: str, *args: str | bytes | int, extra: Hold | None = None
+    ) -> tuple[list[str], list[str | bytes | int]]:
+        """``extra``: the hold under whose token ballots were filled in."""
         partition = self._keys.partition(poll_id)
         generation = self.generations[partition]
         keys = [self._keys.fence(partition), self._keys.log(partition, generation), *self._keys.poll(poll_id)]
+        if extra is not None:
+            keys.append(self._keys.filled(poll_id, extra.token))
         return keys, [generation, self._publish, poll_id, *args]
 
-    async def _once(self, script: str, poll_id: str, *args: str | bytes | int) -> list[Any]:
+    async def _once(
+        self, script: str, poll_id: str, *args: str | bytes | int, extra: Hold | None = None
+    ) -> list[Any]:
         """``Busy`` for everything that may pass, the contract's codes for what the script refuses."""
         partition = self._keys.partition(poll_id)
         asked = time.monotonic()
         try:
-            reply = await self._scripts.call(script, *self._arguments(poll_id, *args))
+            reply = await self._scripts.call(script, *self._arguments(poll_id, *args, extra=extra))
         except SILENT as error:
             raise Busy from error
         except REFUSED as error:

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from app.adapters.redis.client import REFUSED, SILENT
 from app.adapters.redis.keys import Keys
+from app.adapters.redis.scripts import Scripts
 from app.modules.vote.types import LogEntry
 from app.utils.errors import unavailable
 
@@ -17,6 +18,7 @@ class RedisVoteLog:
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
+        self._scripts = Scripts(client)
 
     async def read(
         self, offsets: Mapping[int, tuple[int, str]], count: int, block_ms: int
@@ -36,12 +38,17 @@ class RedisVoteLog:
 
     async def trim(self, partition: int, generation: int, bound: str) -> None:
         milliseconds, _, number = bound.partition("-")
+        following = f"{milliseconds}-{int(number) + 1}"
+        keys = [self._keys.fence(partition), self._keys.log(partition, generation)]
         try:
-            await self._client.xtrim(
-                self._keys.log(partition, generation),
-                minid=f"{milliseconds}-{int(number) + 1}",
-                approximate=False,
-            )
+            await self._scripts.raw("trim", keys, [bound, following, generation])
+        except (*SILENT, *REFUSED) as error:
+            raise unavailable() from error
+
+    async def discard(self, partition: int, generation: int) -> None:
+        """Remove the log of a generation that has ended, once it is stored."""
+        try:
+            await self._client.unlink(self._keys.log(partition, generation))
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
 

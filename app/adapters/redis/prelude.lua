@@ -47,7 +47,8 @@ end
 
 local function save(poll)
   redis.call('HSET', poll.key, 'seq', poll.seq, 'opens', poll.opens, 'closes', poll.closes, 'opened',
-    poll.opened and '1' or '0', 'closed', poll.closed, 'deleted', poll.deleted and '1' or '0', 'last', poll.last)
+    poll.opened and '1' or '0', 'closed', poll.closed, 'deleted', poll.deleted and '1' or '0', 'last', poll.last,
+    'logged', ARGV[1])
 end
 
 local function state(poll)

@@ -25,7 +25,7 @@ class Scripts:
                 continue
             text = path.read_text()
             self.digests[path.stem] = await self._client.script_load(
-                text if path.stem == "fence" else _PRELUDE + text
+                text if "No prelude." in text else _PRELUDE + text
             )
 
     async def call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> list[Any]:

@@ -1,5 +1,7 @@
 """Polls: the rules as SQL owns them, and the document as clients see it."""
 
+import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
@@ -12,9 +14,14 @@ Status = Literal["draft", "scheduled", "open", "closed"]
 
 MAX_OPTIONS: Final = 100
 
+Address = Callable[[str], str]
+"""Name of a stored file -> where clients read it."""
+
+_IMAGE_FILE: Final = re.compile(r"[A-Za-z0-9_-]{17}-(1024|256)\.webp")
+
 
 class Option(Struct, frozen=True):
-    """``image``: name of the stored image, null without one."""
+    """``image``: id of the stored image (see ``image_files``), null without one."""
 
     id: str
     label: str
@@ -76,14 +83,32 @@ class PollView(Camel):
     created_at: str
 
 
-def view(rules: Rules, status: Status, opens_at: int | None, closes_at: int | None) -> PollView:
+def image_files(image: str) -> tuple[str, str]:
+    """The names of its files: at most 1024 pixels a side, at most 256."""
+    return f"{image}-1024.webp", f"{image}-256.webp"
+
+
+def is_image_file(name: str) -> bool:
+    return _IMAGE_FILE.fullmatch(name) is not None
+
+
+def option_view(option: Option, address: Address) -> OptionView:
+    if option.image is None:
+        return OptionView(option.id, option.label)
+    large, small = image_files(option.image)
+    return OptionView(option.id, option.label, address(large), address(small))
+
+
+def view(
+    rules: Rules, status: Status, opens_at: int | None, closes_at: int | None, address: Address
+) -> PollView:
     return PollView(
         id=rules.id,
         code=rules.code,
         owner_id=rules.owner_id,
         question=rules.question,
         description=rules.description,
-        options=[OptionView(option.id, option.label) for option in rules.options],
+        options=[option_view(option, address) for option in rules.options],
         min_choices=rules.min_choices,
         max_choices=rules.max_choices,
         results_visibility=rules.results_visibility,

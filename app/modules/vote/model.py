@@ -20,6 +20,7 @@ class Offset(Struct, frozen=True):
     partition: int
     generation: int
     last_id: str
+    fencing: str | None
     lease_owner: str | None
     lease_until: int | None
 
@@ -91,6 +92,38 @@ async def advance(q: Queries, reader: str, partition: int, generation: int, old:
     return matched == 1
 
 
+async def fence(
+    q: Queries, reader: str, partition: int, generation: int, last_id: str, fencing: str | None
+) -> None:
+    """``fencing``: run id of the server whose fence is about to be written, none when it is."""
+    await q.run(
+        "offset.fence",
+        reader=reader,
+        partition=partition,
+        generation=generation,
+        last_id=last_id,
+        fencing=fencing,
+    )
+
+
+async def find_ballot(q: Queries, poll_id: str, voter_id: str) -> BallotRow | None:
+    row = await q.one("ballot.find", poll_id=poll_id, voter_id=voter_id)
+    return None if row is None else BallotRow(**{**row, "accepted": bool(row["accepted"])})
+
+
+async def seqs(q: Queries, poll_ids: Sequence[str]) -> dict[str, int]:
+    rows = await q.all("poll.seqs", ids=msgspec.json.encode(list(poll_ids)).decode())
+    return {row["id"]: row["seq"] for row in rows}
+
+
+async def oldest_dead_letters(q: Queries, after: str, limit: int) -> list[dict[str, Any]]:
+    return await q.all("dead_letter.oldest", after=after, limit=limit)
+
+
+async def delete_dead_letter(q: Queries, id: str) -> None:
+    await q.run("dead_letter.delete", id=id)
+
+
 async def take_lease(q: Queries, reader: str, partition: int, owner: str, now: int, until: int) -> bool:
     """A free, expired or own lease."""
     matched = await q.run("lease.take", reader=reader, partition=partition, owner=owner, now=now, until=until)
@@ -116,7 +149,15 @@ async def give_back_leases(q: Queries, reader: str, owner: str) -> None:
 
 
 async def add_dead_letter(
-    q: Queries, *, poll_id: str, partition: int, entry_id: str, entry: str, error: str, created_at: int
+    q: Queries,
+    *,
+    poll_id: str,
+    partition: int,
+    generation: int,
+    entry_id: str,
+    entry: str,
+    error: str,
+    created_at: int,
 ) -> None:
     """``entry``: base64 of the log entry. ``poll_id``: empty where the entry names none."""
     await q.run(
@@ -124,6 +165,7 @@ async def add_dead_letter(
         id=new_id(),
         poll_id=poll_id,
         partition=partition,
+        generation=generation,
         entry_id=entry_id,
         entry=entry,
         error=error[:ERROR_LENGTH],
@@ -132,7 +174,7 @@ async def add_dead_letter(
 
 
 async def dead_letters(q: Queries, poll_id: str, limit: int) -> list[dict[str, Any]]:
-    """``id, poll_id, partition, entry_id, entry, error, created_at``, in the order of the log."""
+    """``id, poll_id, partition, generation, entry_id, entry, error, created_at``, in the order of the log."""
     return await q.all("dead_letter.of_poll", poll_id=poll_id, limit=limit)
 
 

@@ -120,6 +120,13 @@ class BallotRow(Struct, frozen=True):
     earlier: str
 
 
+class Filled(Struct, frozen=True):
+    """What was filled in of an absent poll: ``counts`` by option id with ``voters`` among them; ``accepted``: any vote ever."""
+
+    counts: dict[str, int]
+    accepted: bool
+
+
 class PollChange(Struct, frozen=True):
     """An edit, opening, closing or deletion from the vote log. ``at`` and the others in milliseconds, 0 for none."""
 
