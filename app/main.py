@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from app.adapters.redis.ledger import RedisLedger, parse_state
 from app.adapters.redis.log import RedisVoteLog
 from app.adapters.redis.pubsub import RedisBus
 from app.adapters.redis.shelf import RedisShelf
+from app.adapters.storage import LocalStorage, S3Storage
 from app.config import Settings
 from app.http import Services, application
 from app.modules.types import new_id
@@ -28,7 +29,9 @@ from app.services.auth import CHANNEL, Auth
 from app.services.broadcast import Broadcast
 from app.services.closed import Absent
 from app.services.editing import Editor
+from app.services.images import Images
 from app.services.passwords import Passwords
+from app.services.pictures import Pictures
 from app.services.polls import Polls
 from app.services.readiness import Readiness
 from app.services.reading import Reader
@@ -39,6 +42,7 @@ from app.services.unloading import Unloader
 from app.services.verifying import Verifier
 from app.services.vote import Votes
 from app.utils import logger
+from app.utils.errors import PollroomError
 from app.websocket import endpoint
 from app.websocket.disconnect import Departures
 from app.websocket.events import Events
@@ -74,6 +78,7 @@ class Stores:
     shelf: RedisShelf
     restorer: Restorer
     child: RedisChild | None
+    storage: LocalStorage | S3Storage
 
     def worker(self) -> VoteWorker:
         recorder = Recorder(self.database)
@@ -138,7 +143,9 @@ async def open_stores(settings: Settings, *, beside: bool = False) -> AsyncItera
         ledger = RedisLedger(client, keys, clock, queued_ballots=settings.max_queued_ballots)
         votes = RedisVoteLog(slow, keys)
         editor = Editor(database, ledger)
-        reader = Reader(database, ledger, editor)
+        storage = _storage(settings)
+        stack.callback(storage.close)
+        reader = Reader(database, ledger, editor, storage.url)
         shelf, fences = RedisShelf(client, keys), RedisFences(client, keys)
         verifier = Verifier(database, fences, votes, shelf)
         await _first_answer(client, clock)
@@ -164,7 +171,28 @@ async def open_stores(settings: Settings, *, beside: bool = False) -> AsyncItera
             shelf=shelf,
             restorer=Restorer(database, fences, shelf),
             child=child,
+            storage=storage,
         )
+
+
+def _storage(settings: Settings) -> LocalStorage | S3Storage:
+    base = settings.s3_public_url or "/images"
+    if settings.s3_endpoint is None:
+        return LocalStorage(settings.data_dir / "images", base)
+    return S3Storage(
+        settings.s3_endpoint,
+        settings.s3_bucket,
+        settings.s3_access_key or "",
+        settings.s3_secret_key or "",
+        base,
+        public=settings.s3_public_url is not None,
+    )
+
+
+async def _prepare(storage: LocalStorage | S3Storage) -> None:
+    """Beside everything else: votes do not wait for where images are kept."""
+    with suppress(PollroomError):  # logged there, and tried again with the first image
+        await storage.prepare()
 
 
 async def _first_answer(client: Redis, clock: RedisClock) -> None:
@@ -235,7 +263,12 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
             settings.session_days * 86_400,
             passwords,
         )
-        polls = Polls(database, ledger, clock, stores.editor, stores.reader, settings.jwt_secret)
+        pictures = Pictures()
+        stack.callback(pictures.close)
+        images = Images(database, stores.editor, stores.reader, stores.storage, pictures)
+        stack.push_async_callback(images.close)
+        await _running(stack, _prepare(stores.storage))
+        polls = Polls(database, ledger, clock, stores.editor, stores.reader, images, settings.jwt_secret)
         votes = Votes(ledger, stores.reader)
         broadcast = Broadcast(
             ledger,
@@ -264,9 +297,10 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
             return database.dialect
 
         def notes() -> dict[str, str]:
-            if worker is None:
-                return {}
-            return {"worker": worker.error or f"{worker.pending} entries to store"}
+            said = {"images": stores.storage.status}
+            if worker is not None:
+                said["worker"] = worker.error or f"{worker.pending} entries to store"
+            return said
 
         readiness = Readiness({"redis": redis_answers, "sql": sql_answers}, lambda: bus.deaf, notes)
         readiness.acknowledged = await acknowledged(stores)
@@ -283,7 +317,7 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
         limits = Limits(settings.message_rate, settings.ping_interval)
         events = Events(auth, votes, broadcast, rooms, departures, clock)
         socket = endpoint(events, departures, clock, limits, settings.allowed_origins, settings.max_sockets)
-        app = application(Services(auth, polls, votes, readiness), socket, settings.allowed_origins)
+        app = application(Services(auth, polls, votes, images, readiness), socket, settings.allowed_origins)
         yield Web(app, readiness, departures, stores, worker)
 
 

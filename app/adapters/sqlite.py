@@ -12,6 +12,7 @@ from databases.backends.sqlite import SQLiteBackend
 from app.adapters.lanes import BUSY_SECONDS, Fault, Lane
 from app.adapters.sql import Dialect, Query
 from app.ports import Value
+from app.utils.errors import unavailable
 
 # Steps of SQLite's virtual machine between two looks at whether anybody still waits: about a millisecond.
 ASK_EVERY: Final = 100_000
@@ -28,10 +29,16 @@ class SQLite:
     def __init__(self, url: DatabaseURL) -> None:
         if url.database in ("", ":memory:"):
             raise ValueError("a database in memory keeps nothing: name a file, sqlite+aiosqlite:///path")
+        self._path = url.database
         self._backend = SQLiteBackend(url, timeout=BUSY_SECONDS)
         self._ending: set[asyncio.Future[Any]] = set()
 
     async def open(self) -> None:
+        # aiosqlite leaves its thread behind where a file cannot be opened: find out without it.
+        try:
+            await asyncio.to_thread(lambda: sqlite3.connect(self._path).close())
+        except sqlite3.Error as error:
+            raise unavailable() from error
         await self._backend.connect()
 
     async def close(self) -> None:

@@ -42,8 +42,8 @@ class _Threads:
     ``error``: why the last call failed, none where it did not.
     """
 
-    def __init__(self, failures: tuple[type[Exception], ...]) -> None:
-        self._failures = failures
+    def __init__(self, *failures: type[Exception]) -> None:
+        self._failures: tuple[type[Exception], ...] = (TimeoutError, *failures)
         self._pool = ThreadPoolExecutor(THREADS, "storage")
         self._waiting = 0
         self.error: str | None = None
@@ -59,7 +59,7 @@ class _Threads:
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 result = await asyncio.wrap_future(future)
-        except (*self._failures, TimeoutError) as error:
+        except self._failures as error:
             self.error = f"{type(error).__name__}: {error}"[:200]
             log.warning("the storage of images failed", error=self.error)
             raise unavailable(2.0) from error
@@ -80,7 +80,7 @@ class LocalStorage:
     def __init__(self, folder: Path, base: str) -> None:
         self._folder = folder
         self._base = base
-        self._threads = _Threads((OSError,))
+        self._threads = _Threads(OSError)
 
     async def prepare(self) -> None:
         await self._threads.run(lambda: self._folder.mkdir(mode=0o700, parents=True, exist_ok=True))
@@ -151,7 +151,7 @@ class S3Storage:
         self._public = public
         self._there = False
         self._making = threading.Lock()
-        self._threads = _Threads((MinioException, urllib3.exceptions.HTTPError, OSError, ValueError))
+        self._threads = _Threads(MinioException, urllib3.exceptions.HTTPError, OSError, ValueError)
         self._http = urllib3.PoolManager(
             maxsize=THREADS,
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
@@ -237,11 +237,11 @@ class S3Storage:
         self._http.clear()
 
     def _make_bucket(self) -> None:
-        if self._there:
-            return
         with self._making:
+            if self._there:
+                return
             try:
-                if not self._there and not self._client.bucket_exists(self._bucket):
+                if not self._client.bucket_exists(self._bucket):
                     self._client.make_bucket(self._bucket)
                     if self._public:
                         self._open_to_all()

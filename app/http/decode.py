@@ -122,7 +122,5 @@ async def _read(request: Request, limit: int = MAX_BODY, seconds: float = BODY_S
                     raise PollroomError("TOO_LARGE")
                 parts.append(part)
     except TimeoutError:
-        raise PollroomError(
-            "BAD_MESSAGE", f"The body did not arrive within {seconds:g} seconds."
-        ) from None
+        raise PollroomError("BAD_MESSAGE", f"The body did not arrive within {seconds:g} seconds.") from None
     return b"".join(parts)

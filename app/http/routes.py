@@ -50,9 +50,7 @@ def routes(services: Services, websocket: Callable[..., Any]) -> list[BaseRoute]
         Route("/polls/{poll_id}/results", Resource(GET=votes.results)),
         Route("/polls/{poll_id}/open", Resource(POST=polls.open)),
         Route("/polls/{poll_id}/close", Resource(POST=polls.close)),
-        Route(
-            "/polls/{poll_id}/options/{option_id}/image", Resource(PUT=images.put, DELETE=images.delete)
-        ),
+        Route("/polls/{poll_id}/options/{option_id}/image", Resource(PUT=images.put, DELETE=images.delete)),
         Route("/images/{name}", Resource(GET=images.show)),
         Route("/polls", Resource(GET=polls.mine, POST=polls.create)),
         Route("/join/{code}", Resource(GET=votes.join)),

@@ -1,8 +1,10 @@
 """Values that every module shares: ids, times, text."""
 
+import re
 import secrets
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
@@ -15,6 +17,7 @@ _RANDOM_BITS: Final = 60
 ID_LENGTH: Final = 17
 
 Id = Annotated[str, Meta(max_length=26, pattern=r"^[A-Za-z0-9_-]+\Z")]
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,26}")
 BallotId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 
 
@@ -38,13 +41,18 @@ new_id = _Ids()
 
 
 def is_id(value: str) -> bool:
-    return 0 < len(value) <= 26 and value.isascii() and all(c.isalnum() or c in "-_" for c in value)
+    return _ID.fullmatch(value) is not None
 
 
 def rfc3339(ms: int) -> str:
     """Milliseconds since the epoch as RFC 3339 in UTC, with milliseconds."""
     seconds, rest = divmod(ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+    return f"{_to_the_second(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _to_the_second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def optional_rfc3339(ms: int | None) -> str | None:

@@ -12,7 +12,6 @@ from app.modules.types import Camel, rfc3339
 from app.modules.vote.types import PollState, Tally
 from app.services.reading import may_see, tally
 
-
 Show = Callable[[Rules, PollState], PollView]
 
 

@@ -29,6 +29,7 @@ MAX_BYTES: Final = 5 << 20
 MAX_UPLOADS: Final = 16
 DISCARD_WAIT_SECONDS: Final = 0.5
 MAX_DISCARDS: Final = 256
+CLOSE_SECONDS: Final = 2.0
 CACHE_BYTES: Final = 32 << 20
 
 log = logger.get(__name__)
@@ -107,6 +108,13 @@ class Images:
             log.warning("images of a deleted poll are left behind", poll=poll_id)
         else:
             await self.discard(named(rules) if rules else ())
+
+    async def close(self) -> None:
+        """Let deletions end, for as long as a server that stops may take."""
+        if self._discarding:
+            await asyncio.wait(self._discarding, timeout=CLOSE_SECONDS)
+        for task in list(self._discarding):
+            task.cancel()
 
     async def _may_edit(self, identity: Identity, poll_id: str, option_id: str) -> None:
         reading = await self._reader.owned(poll_id, identity.user.id)

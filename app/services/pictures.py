@@ -3,8 +3,10 @@
 import asyncio
 import io
 import re
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 from app.utils import logger
@@ -14,7 +16,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIDES: Final = (1024, 256)
-MAX_PIXELS: Final = 40_000_000
+MAX_PIXELS: Final = {"JPEG": 40_000_000, "MPO": 40_000_000}
+MAX_PIXELS_ELSE: Final = 20_000_000
+"""JPEG is decoded at a smaller size. Of the others a pixel costs up to 16 bytes, 320 MB in all (WebP with alpha, measured)."""
+LARGE: Final = 8_000_000
+"""Pictures of more pixels are decoded one at a time."""
 MAX_SCANS: Final = 32
 """Of a progressive JPEG: each costs a pass over all pixels, however short it is. Encoders make about ten."""
 AT_ONCE: Final = 2
@@ -33,6 +39,7 @@ log = logger.get(__name__)
 class Pictures:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(AT_ONCE, "pictures")
+        self._large = threading.Lock()
 
     async def shrink(self, data: bytes) -> tuple[bytes, bytes]:
         """WebP of at most 1024 and of at most 256 pixels a side, from the first frame, upright, without metadata.
@@ -42,7 +49,7 @@ class Pictures:
         """
         try:
             async with asyncio.timeout(SECONDS):
-                return await asyncio.wrap_future(self._threads.submit(shrink, data))
+                return await asyncio.wrap_future(self._threads.submit(shrink, data, self._large))
         except TimeoutError:
             raise unavailable(5.0) from None
 
@@ -50,8 +57,8 @@ class Pictures:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def shrink(data: bytes) -> tuple[bytes, bytes]:
-    """See ``Pictures.shrink``."""
+def shrink(data: bytes, large_ones: AbstractContextManager[object]) -> tuple[bytes, bytes]:
+    """See ``Pictures.shrink``. ``large_ones``: held while a large one is decoded."""
     try:
         from PIL import Image
     except ImportError:
@@ -60,17 +67,21 @@ def shrink(data: bytes) -> tuple[bytes, bytes]:
         ) from None
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
+            format, pixels = picture.format or "", picture.width * picture.height
+            if pixels > MAX_PIXELS.get(format, MAX_PIXELS_ELSE):
                 raise _too_many()
-            _whole_and_alone(data, picture.format or "")
-            large = _small_and_plain(picture, SIDES[0])
+            _whole_and_alone(data, format)
+            with large_ones if pixels > LARGE else nullcontext():
+                large = _small_and_plain(picture, SIDES[0])
         encoded = _webp(large)
         large.thumbnail((SIDES[1], SIDES[1]), Image.Resampling.LANCZOS)
         return encoded, _webp(large)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_many() from None
-    except (PollroomError, MemoryError):
+    except PollroomError:
         raise
+    except MemoryError:
+        raise unavailable(5.0) from None
     except Exception as error:  # decoders raise nearly anything for nonsense
         log.info("an image was refused", error=f"{type(error).__name__}: {error}"[:200])
         raise PollroomError(
@@ -79,7 +90,8 @@ def shrink(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _too_many() -> PollroomError:
-    return PollroomError("TOO_LARGE", f"An image may have {MAX_PIXELS // 1_000_000} million pixels.")
+    jpeg, others = MAX_PIXELS["JPEG"] // 1_000_000, MAX_PIXELS_ELSE // 1_000_000
+    return PollroomError("TOO_LARGE", f"A JPEG may have {jpeg} million pixels, other images {others}.")
 
 
 def _small_and_plain(picture: "Image.Image", side: int) -> "Image.Image":

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-from app.utils.errors import PollroomError
-
 Check = Callable[[], Awaitable[str]]
 """Returns a detail, raises where the thing is away."""
 
@@ -13,7 +11,10 @@ PATIENCE_SECONDS = 1.0
 
 
 class Readiness:
-    """``away`` checks make the process ``degraded`` (votes get ``UNAVAILABLE``, it stays in the balancer)."""
+    """``away`` checks make the process ``degraded`` (votes get ``UNAVAILABLE``, it stays in the balancer).
+
+    One of them is ``redis``: without it every instance is deaf, and none is better off outside the balancer.
+    """
 
     def __init__(
         self, away: dict[str, Check], deaf: Callable[[], bool], notes: Callable[[], dict[str, str]]
@@ -40,10 +41,10 @@ class Readiness:
         status: Literal["draining", "degraded", "deaf", "ready"] = "ready"
         if self.draining:
             status = "draining"
+        elif deaf and checks["redis"]["status"] == "ok":
+            status = "deaf"
         elif not all_there:
             status = "degraded"
-        elif deaf:
-            status = "deaf"
         code = 200 if status in ("ready", "degraded") else 503
         return code, {"status": status, "acknowledged": self.acknowledged, "checks": checks}
 
@@ -52,5 +53,5 @@ async def _ask(check: Check) -> tuple[bool, str]:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             return True, await check()
-    except (PollroomError, OSError) as error:
+    except Exception as error:
         return False, str(error) or type(error).__name__

@@ -47,8 +47,8 @@ async def simulate(plan: Plan, screen: Screen) -> Report:
         for number, token in enumerate(await _guests(api, guests)):
             poll = polls[number % len(polls)]
             option = random.choices(list(poll.options), poll.weights)[0]
-            # Each poll has voters on all instances, also where the number of polls is a multiple of theirs.
-            voters.append(Voter(hall, token, poll, option, turn=number + number // len(polls)))
+            # Both each poll's voters and all together are spread evenly over the instances.
+            voters.append(Voter(hall, token, poll, option, turn=number // len(polls) + number % len(polls)))
         screen.stage("in the room", hall.arrived)
         await _ramp(voters, plan.ramp, Voter.come)
         await _within(plan.patience, hall.arrived.open.wait())

@@ -12,6 +12,11 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.http11 import Request
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:
+    from websockets.utils import apply_mask
+
 KERNEL_BUFFER = 32 * 1024
 KERNEL_UNSENT = 16 * 1024
 HIGH_WATER = 16 * 1024
@@ -20,6 +25,8 @@ LOW_WATER = 4 * 1024
 
 GOODBYE_SECONDS = 2.0
 NOT_TEXT, BAD_TEXT, SILENT = 1003, 1007, 4408
+WHOLE_TEXT = 0x81
+"""First byte of a text frame that is a whole message (RFC 6455, 5.2)."""
 
 
 class Listener(Protocol):
@@ -84,8 +91,33 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         # After a bad frame the rest is read and dropped: closing with unread bytes would reset the connection, and the
         # peer would never see why.
-        if self.conn.parser_exc is None:
+        if self.conn.parser_exc is not None:
+            return
+        if self._attached:
+            data = self._whole_texts(data)
+        if data:
             super().data_received(data)
+
+    def _whole_texts(self, data: bytes) -> bytes:
+        """Hand on the unfragmented text frames at the beginning of what came; what is left goes the library's way.
+
+        Only between frames and messages of the library's parser. It costs a tenth of that way.
+        """
+        conn, at, size = self.conn, 0, len(data)
+        if conn.reader.buffer or conn.current_size is not None or conn.close_rcvd or self.close_sent:
+            return data
+        while size - at >= 6 and data[at] == WHOLE_TEXT:
+            length, start = data[at + 1] & 0x7F, at + 2
+            if length == 126:
+                length, start = int.from_bytes(data[start : start + 2], "big"), at + 4
+                if length < 126 or length > self.config.ws_max_size:
+                    break
+            end = start + 4 + length
+            if data[at + 1] < 0x80 or length == 127 or end > size:
+                break
+            at = end
+            self._hand_on(apply_mask(data[start + 4 : end], data[start : start + 4]))
+        return data[at:] if at else data
 
     def handle_parser_exception(self) -> None:
         assert self.conn.close_sent is not None
@@ -110,13 +142,17 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
         if self.curr_msg_data_type != "text":
             self.close(NOT_TEXT)
             return
-        if not data.isascii():
+        self._hand_on(data)
+
+    def _hand_on(self, text: bytes) -> None:
+        if not text.isascii():
             try:
-                data.decode()
+                text.decode()
             except UnicodeDecodeError:
                 self.close(BAD_TEXT)
                 return
-        self.member.received(data)
+        if self.member is not None:
+            self.member.received(text)
 
     def _say_goodbye(self, code: int) -> None:
         self.transport.write(b"".join(self.conn.data_to_send()))

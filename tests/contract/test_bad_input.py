@@ -64,9 +64,7 @@ async def test_what_is_no_message_is_bad_message_and_the_socket_lives_on(ws: Any
         assert len(sock.since(0, "ERROR")) == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["", "ping", "PING ", "WELCOME", "POLL_STATE", "x" * 3000, "💥", "a\0b"], ids=repr
-)
+@pytest.mark.parametrize("name", ["", "ping", "PING ", "WELCOME", "POLL_STATE", "x" * 3000, "💥"], ids=repr)
 async def test_an_unknown_type_is_told(ws: Any, name: str) -> None:
     async with ws() as sock:
         await sock.send({"type": name})
@@ -128,15 +126,14 @@ async def test_a_wrong_field_of_a_message_is_named_and_the_socket_lives_on(
 NO_BODY = {
     name: text
     for name, text in NO_MESSAGE.items()
-    if not name.startswith(("no type", "another's", "type")) and name not in ("blank", "comment")
+    if not name.startswith(("no type", "another's", "type"))
+    and name not in ("blank", "comment", "object levels")
 }
 
 
 @pytest.mark.parametrize("kind", NO_BODY)
 async def test_what_is_no_json_object_is_bad_message_over_http(api: Api, owner: Person, kind: str) -> None:
     content = NO_BODY[kind].encode()
-    if kind == "object levels":
-        pytest.skip("an object, and with a field that is unknown")
     for method, path in (
         ("POST", "/polls"),
         ("POST", "/auth/register"),

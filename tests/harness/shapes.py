@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
-ID = re.compile(r"^[A-Za-z0-9_-]{1,26}$")
-BALLOT_ID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
-CODE = re.compile(r"^[A-HJKMNP-Z2-9]{6}$")
+TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
+ID = re.compile(r"^[A-Za-z0-9_-]{1,26}\Z")
+BALLOT_ID = re.compile(r"^[A-Za-z0-9_-]{1,64}\Z")
+CODE = re.compile(r"^[A-HJKMNP-Z2-9]{6}\Z")
 
 STATUS = {
     "VALIDATION_FAILED": 422,

@@ -12,7 +12,7 @@ from websockets.typing import Origin, Subprotocol
 
 from tests.harness.http import Answer, Person
 from tests.harness.process import Server
-from tests.harness.shapes import Memory, poll_of
+from tests.harness.shapes import BALLOT_ID, Memory, poll_of
 
 Frame = dict[str, Any]
 
@@ -187,7 +187,9 @@ class Socket:
         wanted = message.get("id")
 
         def mine(frame: Frame) -> bool:
-            return wanted is None or frame.get("id", wanted) == wanted
+            if isinstance(wanted, str) and BALLOT_ID.match(wanted):
+                return bool(frame.get("id") == wanted)
+            return wanted is None or "id" not in frame
 
         def find() -> Frame | None:
             for index in range(mark, len(self.frames)):

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from app.adapters.redis.client import REFUSED, SILENT
+from app.adapters.redis.client import ANSWER_SECONDS, REFUSED, SILENT
 from app.adapters.redis.keys import Keys
 from app.utils import logger
 from app.utils.errors import unavailable
@@ -48,7 +48,8 @@ class RedisBus:
 
     async def publish(self, channel: str, payload: bytes) -> None:
         try:
-            await self._client.publish(channel, payload)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._client.publish(channel, payload)
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
 
