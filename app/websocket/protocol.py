@@ -123,6 +123,12 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
         assert self.conn.close_sent is not None
         self._say_goodbye(self.conn.close_sent.code)
 
+    def handle_ping(self) -> None:
+        # Who asks and does not read gets no more: 130 MB of answers waited for one such peer after 4 s.
+        pong = b"".join(self.conn.data_to_send())
+        if self.ready:
+            self.transport.write(pong)
+
     def handle_close(self, event: Frame) -> None:
         super().handle_close(event)
         self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
@@ -145,6 +151,8 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
         self._hand_on(data)
 
     def _hand_on(self, text: bytes) -> None:
+        if self.close_sent:
+            return
         if not text.isascii():
             try:
                 text.decode()

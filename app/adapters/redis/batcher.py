@@ -17,6 +17,7 @@ from redis.exceptions import NoScriptError
 from app.adapters.redis.client import REFUSED, SILENT
 from app.adapters.redis.clock import RedisClock
 from app.adapters.redis.keys import Keys
+from app.adapters.redis.pipe import Pipe, bulk
 from app.adapters.redis.scripts import Scripts
 from app.modules.vote.types import Ballot, Receipt
 from app.utils import logger
@@ -32,7 +33,8 @@ HELD_SECONDS = 0.01
 Load = Callable[[str], Awaitable[Callable[[Ballot], Awaitable[Receipt]] | None]]
 """Brings an absent poll into Redis; or gives who answers its ballots instead."""
 
-_encode = msgspec.msgpack.encode
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Any]).decode
 _log = logger.get(__name__)
 
 
@@ -58,28 +60,43 @@ class _Batch:
         self.sent = time.monotonic()
         self._deadline = deadline_ms
         positions: dict[str, int] = {}
-        self._keys: list[str] = []
+        packed = []
         ballots = []
         for entry in pending:
             ballot = entry.ballot
-            position = positions.get(ballot.poll_id)
+            poll_id = ballot.poll_id
+            position = positions.get(poll_id)
             if position is None:
-                position = positions[ballot.poll_id] = len(positions) + 1
-                self._keys += keys.poll(ballot.poll_id)
+                position = positions[poll_id] = len(positions) + 1
+                packed.append(keys.route(poll_id).packed)
             ballots.append(
                 (position, ballot.voter_id, ballot.guest, ballot.id, ballot.retract, ballot.choices)
             )
+        self._keys = b"".join(packed)
+        self._number_of_keys = 2 + 3 * len(positions)
         self._body = _encode((list(positions), ballots))
 
-    def call(self, keys: Keys, generation: int, publish: str) -> tuple[list[str], list[str | bytes | int]]:
+    def command(self, digest: str, keys: Keys, generation: int, publish: str) -> bytes:
+        number = self._number_of_keys
         fence, log = keys.fence(self.partition), keys.log(self.partition, generation)
-        return [fence, log, *self._keys], [generation, publish, self._deadline, self._body]
+        head = ("EVALSHA", digest, str(number), fence, log)
+        tail = (str(generation), publish, str(self._deadline))
+        return b"".join(
+            (
+                b"*%d\r\n" % (number + 7),
+                *(bulk(word.encode()) for word in head),
+                self._keys,
+                *(bulk(word.encode()) for word in tail),
+                bulk(self._body),
+            )
+        )
 
 
 class Batcher:
     def __init__(
         self,
         scripts: Scripts,
+        pipe: Pipe,
         keys: Keys,
         clock: RedisClock,
         generations: dict[int, int],
@@ -89,6 +106,7 @@ class Batcher:
     ) -> None:
         """``generations``: partition -> the generation in force, kept current by the ledger. ``limit``: ballots that wait."""
         self._scripts = scripts
+        self._pipe = pipe
         self._keys = keys
         self._clock = clock
         self._generations = generations
@@ -112,7 +130,7 @@ class Batcher:
         if parked is not None:
             parked.append(entry)
             return future
-        partition = self._keys.partition(ballot.poll_id)
+        partition = self._keys.route(ballot.poll_id).partition
         queue = self._queues.get(partition)
         if queue is None:
             queue = self._queues[partition] = deque()
@@ -132,6 +150,7 @@ class Batcher:
                     if batches:
                         await self._deliver(batches)
         finally:
+            await self._pipe.close()
             for queue in [*self._queues.values(), *self._parked.values()]:
                 for entry in queue:
                     entry.fail(unavailable())
@@ -163,15 +182,9 @@ class Batcher:
     async def _deliver(self, batches: list[_Batch]) -> None:
         while True:
             asked = time.monotonic()
-            calls = [
-                batch.call(self._keys, self._generations[batch.partition], self._publish) for batch in batches
-            ]
-            replies: Sequence[list[Any] | Exception]
             try:
-                replies = await self._scripts.pipeline("cast", calls)
-            except SILENT as error:
-                replies = [error] * len(batches)
-            except REFUSED as error:
+                replies = await self._call(batches)
+            except (*SILENT, *REFUSED) as error:
                 replies = [error] * len(batches)
             again = [
                 batch
@@ -182,6 +195,20 @@ class Batcher:
                 return
             batches = again
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _call(self, batches: list[_Batch]) -> Sequence[list[Any] | Exception]:
+        if "cast" not in self._scripts.digests:
+            await self._scripts.load()
+        digest = self._scripts.digests["cast"]
+        replies = await self._pipe.send(
+            [
+                batch.command(digest, self._keys, self._generations[batch.partition], self._publish)
+                for batch in batches
+            ]
+        )
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            await self._scripts.load()
+        return [reply if isinstance(reply, Exception) else _decode(reply) for reply in replies]
 
     async def _take(self, batch: _Batch, reply: "list[Any] | Exception", asked: float) -> bool:
         """Hand out what Redis answered; false where the batch must be sent again."""

@@ -1,6 +1,18 @@
 """Names of keys and channels. All of a partition share the hash tag ``{pNN}``: one script, one slot."""
 
+from typing import NamedTuple
 from zlib import crc32
+
+from app.adapters.redis.pipe import bulk
+
+REMEMBERED = 50_000
+
+
+class Route(NamedTuple):
+    """Where a poll's ballots go: its partition, and its three keys packed for a command."""
+
+    partition: int
+    packed: bytes
 
 
 class Keys:
@@ -8,9 +20,19 @@ class Keys:
 
     def __init__(self, partitions: int) -> None:
         self.partitions = partitions
+        self._routes: dict[str, Route] = {}
 
     def partition(self, poll_id: str) -> int:
         return crc32(poll_id.encode()) % self.partitions
+
+    def route(self, poll_id: str) -> Route:
+        route = self._routes.get(poll_id)
+        if route is None:
+            if len(self._routes) >= REMEMBERED:
+                self._routes.clear()
+            packed = b"".join(bulk(key.encode()) for key in self.poll(poll_id))
+            route = self._routes[poll_id] = Route(self.partition(poll_id), packed)
+        return route
 
     @staticmethod
     def tag(partition: int) -> str:

@@ -14,6 +14,7 @@ from app.adapters.redis.client import REFUSED, SILENT
 from app.adapters.redis.clock import RedisClock
 from app.adapters.redis.keys import Keys
 from app.adapters.redis.packing import pack_ballots
+from app.adapters.redis.pipe import Pipe
 from app.adapters.redis.scripts import Scripts
 from app.modules.poll.types import Rules
 from app.modules.vote.types import Ballot, BallotRow, Filled, Hold, PollState, Receipt, Standing
@@ -70,7 +71,7 @@ class RedisLedger:
         self._scripts = Scripts(client)
         self.generations: dict[int, int] = dict.fromkeys(range(keys.partitions), 1)
         self.batcher = Batcher(
-            self._scripts, keys, clock, self.generations, limit=queued_ballots, publish=publish
+            self._scripts, Pipe(client), keys, clock, self.generations, limit=queued_ballots, publish=publish
         )
         self._load: Callable[[str], Awaitable[None]]
         self._verify: Callable[[int], Awaitable[None]]

@@ -20,7 +20,8 @@ from app.utils.errors import unavailable
 PING_SECONDS = 1.0
 PONG_SECONDS = 2.0
 CONFIRM_SECONDS = 2.0
-BACKOFF_SECONDS = (0.05, 2.0)
+BACKOFF_SECONDS = (0.05, 0.5)
+"""After an outage of Redis all instances are deaf for as long as the pause: it stays short."""
 
 _log = logger.get(__name__)
 
