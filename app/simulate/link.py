@@ -9,6 +9,7 @@ from msgspec import Struct
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
@@ -71,17 +72,24 @@ class Link(asyncio.Protocol):
         self.heard = time.monotonic()
         self.silence = 15.0
 
+    @property
+    def _open(self) -> bool:
+        transport = self._transport
+        return transport is not None and not transport.is_closing() and self._connection.state is State.OPEN
+
     def send(self, message: dict[str, Any]) -> None:
         """Nothing once the connection is closing: the listener hears of its end."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._open:
             self._connection.send_text(msgspec.json.encode(message))
             self._flush()
 
     def close(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._open:
             self._connection.send_close(1000)
             self._flush()
-            self._transport.close()
+            self._end()
+        else:
+            self.abort()
 
     def abort(self) -> None:
         self._given_up = True

@@ -53,8 +53,10 @@ class Events:
         """Handle what needs no waiting, in order of arrival; false for the rest."""
         try:
             match message:
-                case messages.Vote() | messages.RetractVote():
-                    self._ballot(member, message)
+                case messages.Vote():
+                    self._vote(member, message)
+                case messages.RetractVote():
+                    self._retract(member, message)
                 case messages.Ping():
                     member.send(messages.Pong(rfc3339(self._clock.now())))
                 case messages.LeavePoll():
@@ -131,16 +133,21 @@ class Events:
             rfc3339(self._clock.now()),
         )
 
-    def _ballot(self, member: Member, message: messages.Vote | messages.RetractVote) -> None:
-        choices = (
-            choices_of(message.option_ids, message.option_id) if isinstance(message, messages.Vote) else None
-        )
-        identity = _identified(member)
+    def _vote(self, member: Member, message: messages.Vote) -> None:
+        choices = choices_of(message.option_ids, message.option_id)
         ballot_id = None if message.id is UNSET else message.id
-        if choices is None:
-            receipt = self._votes.retract(identity, message.poll_id, ballot_id)
-        else:
-            receipt = self._votes.cast(identity, message.poll_id, ballot_id, choices)
+        receipt = self._votes.cast(_identified(member), message.poll_id, ballot_id, choices)
+        self._on_its_way(member, message, receipt)
+
+    def _retract(self, member: Member, message: messages.RetractVote) -> None:
+        ballot_id = None if message.id is UNSET else message.id
+        self._on_its_way(
+            member, message, self._votes.retract(_identified(member), message.poll_id, ballot_id)
+        )
+
+    def _on_its_way(
+        self, member: Member, message: messages.Vote | messages.RetractVote, receipt: asyncio.Future[Receipt]
+    ) -> None:
         member.in_flight += 1
         if member.in_flight == LARGEST_IN_FLIGHT:
             member.wire.pause_reading()

@@ -58,10 +58,10 @@ class Socket(Member):
         try:
             message = parse(data)
         except Refused as refused:
-            if self._within_budget(refused.id):
+            if not self._limits.message_rate or self._within_budget(refused.id):
                 self.send(ErrorMessage.of(refused.error, refused.id))
             return
-        if not self._within_budget(message.id):
+        if self._limits.message_rate and not self._within_budget(message.id):
             return
         if self._worker is not None or not self._events.at_once(self, message):
             self.later(message)
@@ -93,8 +93,6 @@ class Socket(Member):
 
     def _within_budget(self, id: object) -> bool:
         rate = self._limits.message_rate
-        if not rate:
-            return True
         now = time.monotonic()
         self._tokens = min(2 * rate, self._tokens + (now - self._at) * rate)
         self._at = now

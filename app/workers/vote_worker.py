@@ -82,7 +82,7 @@ class VoteWorker:
         """Until cancelled. An outage is retried without end; a partition that fails does not hold up the others."""
         failures = 0
         try:
-            while True:
+            while _wanted():
                 try:
                     await self._round()
                     failures = 0
@@ -127,7 +127,7 @@ class VoteWorker:
 
     async def sweep(self, close: Callable[[str], Awaitable[object]]) -> None:
         """Until cancelled: every second have the polls closed that are due. Errors are logged and tried again."""
-        while True:
+        while _wanted():
             try:
                 for poll_id in await due_to_close(self._database, self._clock.now(), SWEEP_POLLS):
                     await self._close(poll_id, close)
@@ -253,6 +253,16 @@ def batches(entries: Sequence[LogEntry]) -> Iterator[list[LogEntry]]:
         size += len(entry.payload)
     if batch:
         yield batch
+
+
+def _wanted() -> bool:
+    """False once this task was cancelled.
+
+    A loop must ask: redis-py sends within ``asyncio.wait_for``, which before Python 3.12 loses a cancellation that comes
+    as the send ends.
+    """
+    task = asyncio.current_task()
+    return task is None or not task.cancelling()
 
 
 def _order(entry_id: str) -> tuple[int, int]:

@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 from redis.exceptions import NoScriptError
 
+from app.adapters.redis.batch import Batch, Entry, fail
 from app.adapters.redis.client import REFUSED, SILENT
 from app.adapters.redis.clock import RedisClock
 from app.adapters.redis.keys import Keys
-from app.adapters.redis.pipe import Pipe, bulk
+from app.adapters.redis.pipe import Pipe
 from app.adapters.redis.scripts import Scripts
 from app.modules.vote.types import Ballot, Receipt
 from app.utils import logger
@@ -33,63 +34,8 @@ HELD_SECONDS = 0.01
 Load = Callable[[str], Awaitable[Callable[[Ballot], Awaitable[Receipt]] | None]]
 """Brings an absent poll into Redis; or gives who answers its ballots instead."""
 
-_encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
 _log = logger.get(__name__)
-
-
-class _Pending:
-    __slots__ = ("ballot", "future", "since")
-
-    def __init__(self, ballot: Ballot, future: "asyncio.Future[Receipt]", since: float) -> None:
-        self.ballot = ballot
-        self.future = future
-        self.since = since
-
-    def fail(self, error: BaseException) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-class _Batch:
-    """Ballots of one partition as they were first sent."""
-
-    def __init__(self, partition: int, pending: list[_Pending], deadline_ms: int, keys: Keys) -> None:
-        self.partition = partition
-        self.pending = pending
-        self.sent = time.monotonic()
-        self._deadline = deadline_ms
-        positions: dict[str, int] = {}
-        packed = []
-        ballots = []
-        for entry in pending:
-            ballot = entry.ballot
-            poll_id = ballot.poll_id
-            position = positions.get(poll_id)
-            if position is None:
-                position = positions[poll_id] = len(positions) + 1
-                packed.append(keys.route(poll_id).packed)
-            ballots.append(
-                (position, ballot.voter_id, ballot.guest, ballot.id, ballot.retract, ballot.choices)
-            )
-        self._keys = b"".join(packed)
-        self._number_of_keys = 2 + 3 * len(positions)
-        self._body = _encode((list(positions), ballots))
-
-    def command(self, digest: str, keys: Keys, generation: int, publish: str) -> bytes:
-        number = self._number_of_keys
-        fence, log = keys.fence(self.partition), keys.log(self.partition, generation)
-        head = ("EVALSHA", digest, str(number), fence, log)
-        tail = (str(generation), publish, str(self._deadline))
-        return b"".join(
-            (
-                b"*%d\r\n" % (number + 7),
-                *(bulk(word.encode()) for word in head),
-                self._keys,
-                *(bulk(word.encode()) for word in tail),
-                bulk(self._body),
-            )
-        )
 
 
 class Batcher:
@@ -112,8 +58,8 @@ class Batcher:
         self._generations = generations
         self._limit = limit
         self._publish = publish
-        self._queues: dict[int, deque[_Pending]] = {}
-        self._parked: dict[str, deque[_Pending]] = {}
+        self._queues: dict[int, deque[Entry]] = {}
+        self._parked: dict[str, deque[Entry]] = {}
         self._due = asyncio.Event()
         self.waiting = 0
         self._load: Load
@@ -123,8 +69,8 @@ class Batcher:
     def cast(self, ballot: Ballot) -> "asyncio.Future[Receipt]":
         if self.waiting >= self._limit:
             raise unavailable()
-        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        entry = _Pending(ballot, future, time.monotonic())
+        future: asyncio.Future[Receipt] = asyncio.Future()
+        entry = (ballot, future, time.monotonic())
         self.waiting += 1
         parked = self._parked.get(ballot.poll_id)
         if parked is not None:
@@ -153,33 +99,33 @@ class Batcher:
             await self._pipe.close()
             for queue in [*self._queues.values(), *self._parked.values()]:
                 for entry in queue:
-                    entry.fail(unavailable())
+                    fail(entry, unavailable())
 
     async def drain(self) -> None:
         """Wait until nothing waits any more; bounded by the ballots' own deadlines."""
         while self.waiting:  # noqa: ASYNC110 - only on the way down, when nothing is in a hurry
             await asyncio.sleep(RETRY_SECONDS)
 
-    def _collect(self) -> list[_Batch]:
+    def _collect(self) -> list[Batch]:
         batches = []
         now = time.monotonic()
         deadline = self._clock.now() + int(DEADLINE_SECONDS * 1000)
         for partition, queue in self._queues.items():
-            pending: list[_Pending] = []
-            while queue and len(pending) < LARGEST_BATCH:
+            entries: list[Entry] = []
+            while queue and len(entries) < LARGEST_BATCH:
                 entry = queue.popleft()
-                if now - entry.since > DEADLINE_SECONDS:
+                if now - entry[2] > DEADLINE_SECONDS:
                     self.waiting -= 1
-                    entry.fail(unavailable())
+                    fail(entry, unavailable())
                 else:
-                    pending.append(entry)
-            if pending:
-                batches.append(_Batch(partition, pending, deadline, self._keys))
+                    entries.append(entry)
+            if entries:
+                batches.append(Batch(partition, entries, deadline, self._keys))
             if queue:
                 self._due.set()
         return batches
 
-    async def _deliver(self, batches: list[_Batch]) -> None:
+    async def _deliver(self, batches: list[Batch]) -> None:
         while True:
             asked = time.monotonic()
             try:
@@ -196,7 +142,7 @@ class Batcher:
             batches = again
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _call(self, batches: list[_Batch]) -> Sequence[list[Any] | Exception]:
+    async def _call(self, batches: list[Batch]) -> Sequence[list[Any] | Exception]:
         if "cast" not in self._scripts.digests:
             await self._scripts.load()
         digest = self._scripts.digests["cast"]
@@ -210,14 +156,14 @@ class Batcher:
             await self._scripts.load()
         return [reply if isinstance(reply, Exception) else _decode(reply) for reply in replies]
 
-    async def _take(self, batch: _Batch, reply: "list[Any] | Exception", asked: float) -> bool:
+    async def _take(self, batch: Batch, reply: "list[Any] | Exception", asked: float) -> bool:
         """Hand out what Redis answered; false where the batch must be sent again."""
         if isinstance(reply, Exception):
             expired = time.monotonic() - batch.sent > DEADLINE_SECONDS + SETTLED_SECONDS
             retriable = isinstance(reply, (*SILENT, NoScriptError))
             if retriable and not expired:
                 return False
-            _log.warning("ballots not taken", error=str(reply)[:200], ballots=len(batch.pending))
+            _log.warning("ballots not taken", error=str(reply)[:200], ballots=len(batch.entries))
             self._finish(batch, unavailable())
             return True
         if reply[0] == "fenced":
@@ -234,14 +180,14 @@ class Batcher:
             self._finish(batch, unavailable())
             return True
         now = reply[1]
-        waiting: dict[str, tuple[bool, list[_Pending]]] = {}
-        for entry, answer in zip(batch.pending, reply[2], strict=True):
+        waiting: dict[str, tuple[bool, list[Entry]]] = {}
+        for entry, answer in zip(batch.entries, reply[2], strict=True):
             word = answer[0]
             if word == "held" or word == "absent":
-                waiting.setdefault(entry.ballot.poll_id, (word == "absent", []))[1].append(entry)
+                waiting.setdefault(entry[0].poll_id, (word == "absent", []))[1].append(entry)
                 continue
             self.waiting -= 1
-            future, ballot = entry.future, entry.ballot
+            ballot, future, _ = entry
             if future.done():
                 continue
             if word == "ok":
@@ -261,17 +207,17 @@ class Batcher:
         except Exception as error:
             _log.warning("a partition is not verified yet", partition=partition, error=repr(error)[:200])
 
-    def _finish(self, batch: _Batch, error: PollroomError) -> None:
-        for entry in batch.pending:
+    def _finish(self, batch: Batch, error: PollroomError) -> None:
+        for entry in batch.entries:
             self.waiting -= 1
-            entry.fail(error)
+            fail(entry, error)
 
-    def _park(self, partition: int, poll_id: str, entries: list[_Pending], *, absent: bool) -> None:
+    def _park(self, partition: int, poll_id: str, entries: list[Entry], *, absent: bool) -> None:
         """Let ballots wait for their poll, and everything later for that poll behind them."""
         queue = self._queues[partition]
-        later = [entry for entry in queue if entry.ballot.poll_id == poll_id]
+        later = [entry for entry in queue if entry[0].poll_id == poll_id]
         if later:
-            kept = [entry for entry in queue if entry.ballot.poll_id != poll_id]
+            kept = [entry for entry in queue if entry[0].poll_id != poll_id]
             queue.clear()
             queue.extend(kept)
         self._parked[poll_id] = deque([*entries, *later])
@@ -295,17 +241,17 @@ class Batcher:
             entry = parked.popleft()
             self.waiting -= 1
             if answer is None:
-                entry.fail(error or unavailable())
+                fail(entry, error or unavailable())
                 continue
             try:
-                receipt = await answer(entry.ballot)
-                if not entry.future.done():
-                    entry.future.set_result(receipt)
+                receipt = await answer(entry[0])
+                if not entry[1].done():
+                    entry[1].set_result(receipt)
             except PollroomError as refused:
-                entry.fail(refused)
+                fail(entry, refused)
             except Exception as failed:
                 _log.warning("a ballot was not answered", poll=poll_id, error=repr(failed)[:200])
-                entry.fail(unavailable())
+                fail(entry, unavailable())
         del self._parked[poll_id]
         self._queues[partition].extendleft(reversed(parked))
         self._due.set()

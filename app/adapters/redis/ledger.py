@@ -17,7 +17,7 @@ from app.adapters.redis.packing import pack_ballots
 from app.adapters.redis.pipe import Pipe
 from app.adapters.redis.scripts import Scripts
 from app.modules.poll.types import Rules
-from app.modules.vote.types import Ballot, BallotRow, Filled, Hold, PollState, Receipt, Standing
+from app.modules.vote.types import BallotRow, Filled, Hold, PollState, Standing
 from app.ports import Busy
 from app.utils.errors import PollroomError, unavailable
 
@@ -73,6 +73,7 @@ class RedisLedger:
         self.batcher = Batcher(
             self._scripts, Pipe(client), keys, clock, self.generations, limit=queued_ballots, publish=publish
         )
+        self.cast = self.batcher.cast
         self._load: Callable[[str], Awaitable[None]]
         self._verify: Callable[[int], Awaitable[None]]
 
@@ -89,9 +90,6 @@ class RedisLedger:
         """
         self._load, self._verify = load, verify
         await self.batcher.run(absent, verify)
-
-    def cast(self, ballot: Ballot) -> asyncio.Future[Receipt]:
-        return self.batcher.cast(ballot)
 
     async def read(self, poll_id: str, voter_id: str | None = None) -> tuple[PollState, Standing | None]:
         reply = await self._call("read", poll_id, _encode([voter_id] if voter_id else []), load=True)

@@ -1,0 +1,61 @@
+"""A batch: ballots of one partition as they were first sent, and the command that sends them, again unchanged."""
+
+import asyncio
+import time
+
+import msgspec
+
+from app.adapters.redis.keys import Keys
+from app.adapters.redis.pipe import bulk
+from app.modules.vote.types import Ballot, Receipt
+
+Entry = tuple[Ballot, "asyncio.Future[Receipt]", float]
+"""A ballot that waits, who waits for it, and since when (monotonic seconds)."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def fail(entry: Entry, error: BaseException) -> None:
+    if not entry[1].done():
+        entry[1].set_exception(error)
+
+
+class Batch:
+    """``entries`` in their order; ``sent`` in monotonic seconds."""
+
+    def __init__(self, partition: int, entries: list[Entry], deadline_ms: int, keys: Keys) -> None:
+        """``deadline_ms`` by Redis ``TIME``: past it the script writes nothing."""
+        self.partition = partition
+        self.entries = entries
+        self.sent = time.monotonic()
+        self._deadline = deadline_ms
+        positions: dict[str, int] = {}
+        packed = []
+        ballots = []
+        for ballot, _, _ in entries:
+            poll_id = ballot.poll_id
+            position = positions.get(poll_id)
+            if position is None:
+                position = positions[poll_id] = len(positions) + 1
+                packed.append(keys.route(poll_id).packed)
+            ballots.append(
+                (position, ballot.voter_id, ballot.guest, ballot.id, ballot.retract, ballot.choices)
+            )
+        self._keys = b"".join(packed)
+        self._number_of_keys = 2 + 3 * len(positions)
+        self._body = _encode((list(positions), ballots))
+
+    def command(self, digest: str, keys: Keys, generation: int, publish: str) -> bytes:
+        number = self._number_of_keys
+        fence, log = keys.fence(self.partition), keys.log(self.partition, generation)
+        head = ("EVALSHA", digest, str(number), fence, log)
+        tail = (str(generation), publish, str(self._deadline))
+        return b"".join(
+            (
+                b"*%d\r\n" % (number + 7),
+                *(bulk(word.encode()) for word in head),
+                self._keys,
+                *(bulk(word.encode()) for word in tail),
+                bulk(self._body),
+            )
+        )
