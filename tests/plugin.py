@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis.asyncio
 
-from tests.services import Missing, fresh_database, mariadb, redis_server
+from tests.services import Missing, fresh_database, mariadb, minio, redis_server
 
 
 def not_tested(reason: object) -> NoReturn:
@@ -61,3 +61,16 @@ async def redis_url(redis_server_url: str) -> str:
     async with redis.asyncio.from_url(redis_server_url) as client:
         await client.flushdb()
     return redis_server_url
+
+
+@pytest.fixture(scope="session")
+def minio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An S3 server as ``http://user:secret@host:port``: take buckets of your own."""
+    if url := os.environ.get("TEST_S3_URL"):
+        yield url
+        return
+    try:
+        with minio(tmp_path_factory.mktemp("minio")) as server:
+            yield server.url
+    except Missing as error:
+        not_tested(error)

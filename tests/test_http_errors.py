@@ -7,6 +7,9 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from starlette.requests import Request
+from starlette.routing import Route, Router
+
 from app.adapters.database import SqlDatabase
 from app.http.controllers.auth import AuthController
 from app.http.middleware import Bearer, Reply, Transport
@@ -17,9 +20,6 @@ from app.modules.poll.types import NewPoll
 from app.modules.vote.forms import VoteForm
 from app.services.auth import Auth
 from app.utils.errors import PollroomError
-from starlette.requests import Request
-from starlette.routing import Route, Router
-
 from tests.test_auth import instance
 
 NEW_POLL = msgspec.json.Decoder(NewPoll)

@@ -8,7 +8,7 @@ EXAMPLE = Path(__file__).parent.parent / ".env.example"
 
 def test_example_names_every_setting_with_its_default() -> None:
     lines = EXAMPLE.read_text().splitlines()
-    named = dict(line.split("=", 1) for line in lines if re.match(r"[A-Z_]+=", line))
+    named = dict(line.split("=", 1) for line in lines if re.match(r"[A-Z0-9_]+=", line))
     assert named == {name: setting.default for name, setting in SETTINGS.items()}
 
 

@@ -10,7 +10,7 @@ from app.modules.vote import model as votes
 from app.modules.vote.types import Ballot, BallotRow, Receipt
 from app.ports import Database
 from app.services.editing import Editor
-from app.utils.errors import PollroomError
+from app.utils.errors import PollroomError, unavailable
 
 _earlier = msgspec.json.Decoder(list[tuple[str, bool, list[str], int, int]]).decode
 
@@ -30,6 +30,8 @@ class Absent:
         if rules is None or rules.closed_at is None or rules.deleted_at is not None:
             await self._editor.load(poll_id)
             return None
+        if await votes.count_dead_letters(self._database, poll_id):
+            raise unavailable(5.0)
         closed = rules
 
         async def answer(ballot: Ballot) -> Receipt:

@@ -85,13 +85,17 @@ class Api:
         self, url: str, method: str, path: str, content: bytes | None, headers: dict[str, str]
     ) -> tuple[int, Any]:
         kept: dict[str, http.client.HTTPConnection] = self._kept.__dict__
-        connection = kept.pop(url, None) or _connection(url)
+        old = kept.pop(url, None)
+        connection = old or _connection(url)
         try:
             connection.request(method, urlsplit(url).path + path, content, headers)
             response = connection.getresponse()
             data = response.read()
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            # A kept connection may have ended with an earlier server process: that says nothing of this one.
+            if old is not None and isinstance(error, (ConnectionError, http.client.HTTPException)):
+                return self._send(url, method, path, content, headers)
             raise
         kept[url] = connection
         try:

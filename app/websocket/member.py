@@ -30,7 +30,11 @@ class Wire(Protocol):
     def ready(self) -> bool:
         """False while the transport holds as much as it may."""
 
-    def write(self, frame: bytes) -> None: ...
+    def write(self, frame: bytes) -> None:
+        """Together with what else is written to this connection now."""
+
+    def write_now(self, frame: bytes) -> None:
+        """Past the event loop where nothing waits: cheaper for one frame to each of many connections."""
 
     def close(self, code: int) -> None:
         """Say goodbye; the connection is aborted where the peer does not answer within 2 s."""
@@ -41,13 +45,16 @@ class Wire(Protocol):
 
 
 class Member:
-    """``rooms``: poll id -> role there. Answers are never dropped; updates are, in favour of the newest."""
+    """``rooms``: poll id -> role there. Answers are never dropped; updates are, in favour of the newest.
+
+    ``backlog``: answers that wait, none while the wire takes them.
+    """
 
     __slots__ = (
-        "_backlog",
         "_backlog_bytes",
         "_changes",
         "_updates",
+        "backlog",
         "closed",
         "id",
         "identity",
@@ -63,7 +70,7 @@ class Member:
         self.rooms: dict[str, Role] = {}
         self.closed = False
         self.in_flight = 0
-        self._backlog: deque[bytes] | None = None
+        self.backlog: deque[bytes] | None = None
         self._backlog_bytes = 0
         self._changes: dict[str, bytes] | None = None
         self._updates: dict[str, bytes] | None = None
@@ -74,12 +81,12 @@ class Member:
     def answer(self, frame: bytes) -> None:
         if self.closed:
             return
-        if self._backlog is None and self.wire.ready:
+        if self.backlog is None and self.wire.ready:
             self.wire.write(frame)
             return
-        if self._backlog is None:
-            self._backlog = deque()
-        self._backlog.append(frame)
+        if self.backlog is None:
+            self.backlog = deque()
+        self.backlog.append(frame)
         self._backlog_bytes += len(frame)
         if self._backlog_bytes > LARGEST_BACKLOG:
             self.close(TOO_SLOW)
@@ -90,15 +97,14 @@ class Member:
         self.send(message)
 
     def update(self, poll_id: str, frame: bytes) -> None:
-        if self._backlog is None and self.wire.ready:
-            self.wire.write(frame)
-        elif not self.closed:
+        """The newest tally, where it cannot be written now: it takes the place of an older one that waits."""
+        if not self.closed:
             if self._updates is None:
                 self._updates = {}
             self._updates[poll_id] = frame
 
     def change(self, poll_id: str, frame: bytes) -> None:
-        if self._backlog is None and self.wire.ready:
+        if self.backlog is None and self.wire.ready:
             self.wire.write(frame)
         elif not self.closed:
             self.forget(poll_id)
@@ -114,14 +120,14 @@ class Member:
     def drain(self) -> None:
         """The wire takes bytes again: answers first, then of each poll the newest."""
         wire = self.wire
-        while self._backlog and wire.ready:
-            frame = self._backlog.popleft()
+        while self.backlog and wire.ready:
+            frame = self.backlog.popleft()
             self._backlog_bytes -= len(frame)
             wire.write(frame)
-        if not self._backlog:
-            self._backlog = None
+        if not self.backlog:
+            self.backlog = None
         for waiting in (self._changes, self._updates):
-            while waiting and self._backlog is None and wire.ready:
+            while waiting and self.backlog is None and wire.ready:
                 wire.write(waiting.pop(next(iter(waiting))))
         if not self._changes:
             self._changes = None
@@ -131,5 +137,5 @@ class Member:
     def close(self, code: int) -> None:
         if not self.closed:
             self.closed = True
-            self._backlog = self._changes = self._updates = None
+            self.backlog = self._changes = self._updates = None
             self.wire.close(code)

@@ -4,6 +4,7 @@ Reached only through the scope extension ``pollroom.wire``: calling it hands the
 returns the wire. uvicorn's own queue then carries nothing but the end of the connection.
 """
 
+import os
 import socket as sockets
 from asyncio.transports import BaseTransport
 from typing import Any, Protocol, cast
@@ -41,6 +42,7 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
     member: Listener | None = None
     ready = True
     _attached = False
+    _fd = -1
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -49,6 +51,8 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
             sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, KERNEL_BUFFER)
             if hasattr(sockets, "TCP_NOTSENT_LOWAT"):
                 sock.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NOTSENT_LOWAT, KERNEL_UNSENT)
+        if sock is not None and self.scheme == "ws":
+            self._fd = sock.fileno()
         self.transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
 
     def handle_connect(self, event: Request) -> None:
@@ -63,6 +67,22 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
     def write(self, frame: bytes) -> None:
         if not self.disconnected and not self.close_sent:
             self.transport.write(frame)
+
+    def write_now(self, frame: bytes) -> None:
+        transport = self.transport
+        if self.close_sent or transport.is_closing():
+            return  # its file descriptor may be another connection's by now
+        if self._fd >= 0 and not transport.get_write_buffer_size():
+            try:
+                sent = os.write(self._fd, frame)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # the transport hears of it, too
+            if sent == len(frame):
+                return
+            frame = frame[sent:]
+        transport.write(frame)
 
     def close(self, code: int) -> None:
         if self.close_sent or self.transport.is_closing():

@@ -82,7 +82,11 @@ class Rooms:
             match update.kind:
                 case "POLL_UPDATE":
                     for member in members:
-                        member.update(poll_id, frame)
+                        wire = member.wire
+                        if member.backlog is None and wire.ready:
+                            wire.write_now(frame)
+                        else:
+                            member.update(poll_id, frame)
                 case "POLL_CHANGED":
                     for member in members:
                         member.change(poll_id, frame)

@@ -128,6 +128,8 @@ class AsgiWire:
         self._bytes += len(frame)
         self._put(frame)
 
+    write_now = write
+
     def close(self, code: int) -> None:
         self._put(code)
 

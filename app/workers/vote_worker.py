@@ -100,6 +100,8 @@ class VoteWorker:
 
         ``UNAVAILABLE`` where that cannot be done. May run beside ``run``.
         """
+        for partition in range(self._partitions):
+            await self._restore(partition)
         targets: dict[tuple[int, int], str] = {}
         stuck: dict[int, tuple[int, str]] | None = None
         while True:

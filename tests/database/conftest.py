@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from app.adapters.database import SqlDatabase
 
+from app.adapters.database import SqlDatabase
 from tests.services import fresh_database
 
 PARTITIONS = 4

@@ -2,10 +2,10 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from app.adapters import sql
 from app.adapters.database import SqlDatabase
 from app.adapters.migrations import MigrationError
@@ -14,7 +14,7 @@ from app.utils.errors import PollroomError
 
 
 @pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of ``sql/`` that the test may change."""
     copy = tmp_path / "sql"
     shutil.copytree(sql.folder(), copy)
@@ -30,7 +30,7 @@ async def test_the_first_migrate_makes_everything_and_a_second_nothing(url: str)
         assert await database.partitions() == 3
         await database.check()
         assert await model.offsets(database, "sql") == [
-            model.Offset(p, 1, "0-0", None, None) for p in range(3)
+            model.Offset(p, 1, "0-0", None, None, None) for p in range(3)
         ]
 
 

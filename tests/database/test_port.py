@@ -1,13 +1,14 @@
 """The contract of ``app.ports.Database``, on each of its implementations."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+
 from app.adapters import database as adapter
 from app.adapters.database import Session, SqlDatabase
 from app.utils.errors import BadRow, DuplicateKey, PollroomError
-
 from tests.services import mariadb
 
 
@@ -41,9 +42,13 @@ async def test_names_are_compared_byte_by_byte(database: SqlDatabase) -> None:
 
 
 async def test_run_counts_rows_that_match_changed_or_not(database: SqlDatabase) -> None:
-    move = {"reader": "sql", "partition": 0, "generation": 1, "old_id": "0-0", "last_id": "0-0"}
-    assert await database.run("offset.advance", **move) == 1
-    assert await database.run("offset.advance", **(move | {"old_id": "1-0"})) == 0
+    async def move(old_id: str) -> int:
+        return await database.run(
+            "offset.advance", reader="sql", partition=0, generation=1, old_id=old_id, last_id="0-0"
+        )
+
+    assert await move("0-0") == 1
+    assert await move("1-0") == 0
 
 
 async def test_a_transaction_is_whole_or_nothing(database: SqlDatabase) -> None:
@@ -178,7 +183,9 @@ async def test_a_cancelled_transaction_leaves_nothing_behind(database: SqlDataba
     for n in range(10):  # more often than there are lanes
         under_way = asyncio.Event()
         task = asyncio.create_task(write(f"lost{n}"))
-        await under_way.wait()
+        started = asyncio.create_task(under_way.wait())
+        await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
+        assert not task.done(), task.exception()
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -198,7 +205,7 @@ async def test_a_statement_is_bounded(
 
 async def test_waiting_for_a_lane_is_bounded(database: SqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "ACQUIRE_SECONDS", 0.1)
-    async with adapter.AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
         for _ in range(database._driver.lanes):
             await stack.enter_async_context(database._lane(writes=False))
         await refused(value(database, "a"))

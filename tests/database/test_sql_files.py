@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from app.adapters import sql
 
 
