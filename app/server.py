@@ -7,6 +7,7 @@ A second signal ends at once.
 import asyncio
 import gc
 import random
+import resource
 import signal
 import socket
 import time
@@ -69,9 +70,18 @@ class _Server(uvicorn.Server):
             self.should_exit = True
 
 
+def allow_sockets() -> None:
+    """Each socket is a file: the usual soft limit of 1,024 is raised to the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def serve(web: Web, listening: Callable[[str], None]) -> None:
     """Until a signal. ``listening`` is told each address once it takes connections."""
     settings = web.stores.settings
+    allow_sockets()
 
     async def drain() -> None:
         web.readiness.draining = True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bench import machine, page, rows_long, rows_process, rows_profile, rows_rooms, rows_votes
+from bench import machine, page, peers, rows_long, rows_process, rows_profile, rows_rooms, rows_votes
 from bench.process import Missing
 from bench.run import Bench
 from bench.stack import ROOT, Stack
@@ -70,17 +70,22 @@ def main(
         return
     machine.pin_myself()
     docs = docs or (None if quick else ROOT / "docs")
-    command = " ".join(["scripts/bench", *sys.argv[1:]])
     failed = 0
     with tempfile.TemporaryDirectory(prefix="pollroom-bench-") as temporary:
         folder = Path(temporary)
+        if not no_peers:
+            try:
+                peers.install()
+            except Missing as missing:
+                print(f"not measured: peers: {missing}", file=sys.stderr)
+                no_peers = True
         try:
             with Stack(folder, tree=tree, sql="sqlite" if quick else "mariadb") as stack:
                 bench = Bench(stack, folder, quick, not no_peers, 1 if quick else rounds)
                 for name in only or [name for name in ROWS if name not in NAMED]:
                     failed += not _measured(name, bench)
                     if docs is not None:
-                        page.write(docs, bench.results, command)
+                        page.write(docs, bench.results)
         except Missing as missing:
             sys.exit(f"not measured: {missing}")
     sys.exit(1 if failed else 0)

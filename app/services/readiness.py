@@ -1,6 +1,7 @@
 """Can this process do its work now, and what does an acknowledgement mean here?"""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
@@ -8,6 +9,8 @@ Check = Callable[[], Awaitable[str]]
 """Returns a detail, raises where the thing is away."""
 
 PATIENCE_SECONDS = 1.0
+RESUBSCRIBE_SECONDS = 2.0
+"""After an outage of Redis all instances are deaf together until they have subscribed anew: none is better off outside."""
 
 
 class Readiness:
@@ -22,6 +25,7 @@ class Readiness:
         self._away = away
         self._deaf = deaf
         self._notes = notes
+        self._redis_away = -RESUBSCRIBE_SECONDS
         self.draining = False
         self.acknowledged = "unknown"
 
@@ -34,6 +38,8 @@ class Readiness:
             for name, (ok, detail) in zip(names, results, strict=True)
         }
         all_there = all(ok for ok, _ in results)
+        if checks["redis"]["status"] == "away":
+            self._redis_away = time.monotonic()
         deaf = self._deaf()
         checks["pubsub"] = {"status": "deaf" if deaf else "ok", "detail": "messages between instances"}
         for name, detail in self._notes().items():
@@ -41,9 +47,9 @@ class Readiness:
         status: Literal["draining", "degraded", "deaf", "ready"] = "ready"
         if self.draining:
             status = "draining"
-        elif deaf and checks["redis"]["status"] == "ok":
+        elif deaf and time.monotonic() - self._redis_away > RESUBSCRIBE_SECONDS:
             status = "deaf"
-        elif not all_there:
+        elif deaf or not all_there:
             status = "degraded"
         code = 200 if status in ("ready", "degraded") else 503
         return code, {"status": status, "acknowledged": self.acknowledged, "checks": checks}

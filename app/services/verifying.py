@@ -45,15 +45,19 @@ class Verifier:
     async def _verify(self, partition: int) -> int:
         try:
             async with asyncio.timeout(VERIFY_SECONDS):
-                fence = await self._fences.inspect(partition)
+                # The offset before the fence: another process that verifies now changes them in this order.
                 offset = await self._offset(partition)
+                fence = await self._fences.inspect(partition)
                 if _holds(fence, offset):
                     return offset.generation
                 offset = await self._store_rest(partition)
-                if lost := await self._lost(partition, fence, offset):
-                    _log.error("the ledger lost entries, or may have", partition=partition, why=lost)
-                    await self._drop_older(partition)
-                await self._compare(partition, fence.run, lost is not None)
+                fence = await self._fences.inspect(partition)
+                if offset.fencing != fence.run and not _holds(fence, offset):
+                    lost = await self._lost(partition, fence, offset)
+                    if lost:
+                        _log.error("the ledger lost entries, or may have", partition=partition, why=lost)
+                        await self._drop_older(partition)
+                    await self._compare(partition, fence.run, lost is not None)
                 return await self._write(partition, fence.run)
         except (TimeoutError, StaleOffset) as error:
             raise unavailable() from error

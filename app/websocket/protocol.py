@@ -45,6 +45,7 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
     _fd = -1
 
     def connection_made(self, transport: BaseTransport) -> None:
+        self._out: list[bytes] = []
         super().connection_made(transport)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != sockets.AF_UNIX:
@@ -65,13 +66,24 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
         return self
 
     def write(self, frame: bytes) -> None:
-        if not self.disconnected and not self.close_sent:
-            self.transport.write(frame)
+        """Answers of one turn of the event loop go out together: a system call each would be a third of a vote's cost."""
+        if not self._out:
+            self.loop.call_soon(self._flush)
+        self._out.append(frame)
+
+    def _flush(self) -> None:
+        if self._out:
+            data, self._out = b"".join(self._out), []
+            if not self.close_sent and not self.transport.is_closing():
+                self.transport.write(data)
 
     def write_now(self, frame: bytes) -> None:
         transport = self.transport
         if self.close_sent or transport.is_closing():
             return  # its file descriptor may be another connection's by now
+        if self._out:
+            self._out.append(frame)
+            return
         if self._fd >= 0 and not transport.get_write_buffer_size():
             try:
                 sent = os.write(self._fd, frame)
@@ -87,6 +99,7 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
     def close(self, code: int) -> None:
         if self.close_sent or self.transport.is_closing():
             return
+        self._flush()
         self.conn.send_close(code)
         self._say_goodbye(code)
 
@@ -141,6 +154,7 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
 
     def handle_parser_exception(self) -> None:
         assert self.conn.close_sent is not None
+        self._flush()
         self._say_goodbye(self.conn.close_sent.code)
 
     def handle_ping(self) -> None:
@@ -150,6 +164,7 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
             self.transport.write(pong)
 
     def handle_close(self, event: Frame) -> None:
+        self._flush()
         super().handle_close(event)
         self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from app.modules.poll.model import due_to_close
+from app.modules.user.model import remove_expired
 from app.modules.vote import model
 from app.modules.vote.types import LogEntry
 from app.ports import Busy, Clock, Database, Queries, VoteLog
@@ -30,6 +31,8 @@ BACKOFF_SECONDS: Final = (0.05, 5.0)
 SWEEP_SECONDS: Final = 1.0
 SWEEP_POLLS: Final = 100
 CLOSE_SECONDS: Final = 5.0
+# Expired for so long that no access token of the session can be alive: its revocation must be found until then.
+EXPIRED_MS: Final = 86_400_000
 GIVE_BACK_SECONDS: Final = 2.0
 
 log = logger.get(__name__)
@@ -128,13 +131,18 @@ class VoteWorker:
             stuck = None if any(found.values()) else behind
 
     async def sweep(self, close: Callable[[str], Awaitable[object]]) -> None:
-        """Until cancelled: every second have the polls closed that are due. Errors are logged and tried again."""
+        """Until cancelled, every second: have the polls closed that are due, and forget sessions that have expired.
+
+        Errors are logged and tried again.
+        """
         while _wanted():
             try:
                 for poll_id in await due_to_close(self._database, self._clock.now(), SWEEP_POLLS):
                     await self._close(poll_id, close)
+                async with self._database.transaction() as q:
+                    await remove_expired(q, self._clock.now() - EXPIRED_MS)
             except Exception as error:
-                log.warning("cannot ask for polls to close", error=_text(error))
+                log.warning("the sweep failed", error=_text(error))
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _close(self, poll_id: str, close: Callable[[str], Awaitable[object]]) -> None:

@@ -38,7 +38,10 @@ async def test_a_past_survives_unloading_and_loading(site: Site) -> None:
         repeats(await node.retract(poll, "cat", "c1"), cat)
         assert await node.vote(poll, "ann", "a1", 1) == "BALLOT_ID_REUSED"
         after = await node.state(poll)
-        assert (after.voters, after.counts | {}) == (before.voters, {k: v for k, v in before.counts.items() if v})
+        assert (after.voters, after.counts | {}) == (
+            before.voters,
+            {k: v for k, v in before.counts.items() if v},
+        )
         assert after.epoch == before.epoch and after.seq > before.seq and after.accepted
         _, standing = await node.stores.ledger.read(poll.id, "ann")
         assert standing is not None and not standing.choices and standing.accepted
@@ -133,5 +136,3 @@ async def _bury(node: Node, poll) -> None:
         await model.add_dead_letter(
             q, poll_id=poll.id, partition=0, generation=1, entry_id="1-1", entry="", error="?", created_at=0
         )
-
-

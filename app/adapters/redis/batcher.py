@@ -61,6 +61,8 @@ class Batcher:
         self._queues: dict[int, deque[Entry]] = {}
         self._parked: dict[str, deque[Entry]] = {}
         self._due = asyncio.Event()
+        # Asked for once: CPython 3.11 makes a system call each time.
+        self._loop = asyncio.get_running_loop()
         self.waiting = 0
         self._load: Load
         self._verify: Callable[[int], Awaitable[None]]
@@ -69,7 +71,7 @@ class Batcher:
     def cast(self, ballot: Ballot) -> "asyncio.Future[Receipt]":
         if self.waiting >= self._limit:
             raise unavailable()
-        future: asyncio.Future[Receipt] = asyncio.Future()
+        future: asyncio.Future[Receipt] = self._loop.create_future()
         entry = (ballot, future, time.monotonic())
         self.waiting += 1
         parked = self._parked.get(ballot.poll_id)

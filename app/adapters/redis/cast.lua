@@ -57,7 +57,7 @@ end
 
 local function cast(poll, voter, guest, id, retract, wanted)
   if poll.hold then return {'held'} end
-  if poll.absent then return {'absent'} end
+  if poll.absent or poll.stale then return {'absent'} end
   if poll.deleted or (poll.draft and poll.owner ~= voter) then return {'NOT_FOUND'} end
   if guest and not poll.guests then return {'FORBIDDEN'} end
   local record = poll.records[voter]

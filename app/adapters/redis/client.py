@@ -1,22 +1,58 @@
 """Connections to Redis. The library's own retries are off: one lost reply would make one write two."""
 
-from redis.asyncio import Redis
+import asyncio
+from typing import Any
+
+from redis.asyncio import Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, ResponseError, TimeoutError
+from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as SilentError
 
 ANSWER_SECONDS = 1.0
 """Redis answers within this or counts as silent."""
 
-SILENT = (ConnectionError, TimeoutError, BusyLoadingError, OSError)
+SILENT = (ConnectionError, SilentError, BusyLoadingError, OSError)
 """No answer: whether the command was executed is not known (while loading: it was not)."""
 
 REFUSED = (ResponseError, ReadOnlyError)
 """Redis said no before any write: out of memory, disk full (MISCONF), a replica."""
 
 
+class _Cancellable:
+    """Sends with ``asyncio.timeout``: ``wait_for``, which the library uses, loses a cancellation before Python 3.12."""
+
+    socket_timeout: float | None
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        connection: Any = super()
+        bound, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(bound):
+                await connection.send_packed_command(command, check_health=check_health)
+        except TimeoutError as error:
+            raise SilentError("Timeout writing to socket") from error
+        finally:
+            self.socket_timeout = bound
+
+
+class _Tcp(_Cancellable, Connection):
+    pass
+
+
+class _Tls(_Cancellable, SSLConnection):
+    pass
+
+
+class _Unix(_Cancellable, UnixDomainSocketConnection):
+    pass
+
+
+_CLASSES: dict[type, type] = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
+
+
 def connect(url: str, *, timeout: float | None = ANSWER_SECONDS, connections: int = 32) -> Redis:
-    return Redis.from_url(
+    client = Redis.from_url(
         url,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
@@ -25,3 +61,6 @@ def connect(url: str, *, timeout: float | None = ANSWER_SECONDS, connections: in
         max_connections=connections,
         protocol=2,
     )
+    pool = client.connection_pool
+    pool.connection_class = _CLASSES[pool.connection_class]
+    return client

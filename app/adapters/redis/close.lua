@@ -2,7 +2,7 @@
 -- Answers {'absent'}, {'POLL_NOT_OPEN'}, {'NOT_FOUND'} or {'ok', state}; a closed poll stays as it is.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
-if poll.absent then return cmsgpack.pack({'absent'}) end
+if poll.absent or poll.stale then return cmsgpack.pack({'absent'}) end
 if poll.deleted then return cmsgpack.pack({'NOT_FOUND'}) end
 settle(poll)
 if poll.closed == 0 then

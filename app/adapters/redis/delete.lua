@@ -2,7 +2,7 @@
 -- Answers {'absent'} or {'ok', state}.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
-if poll.absent then return cmsgpack.pack({'absent'}) end
+if poll.absent or poll.stale then return cmsgpack.pack({'absent'}) end
 if not poll.deleted then
   poll.deleted = true
   change(poll, 'delete', now)

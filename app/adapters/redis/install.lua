@@ -7,16 +7,19 @@
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
 if ARGV[5] == '' then
-  if poll.hold == ARGV[4] then
+  if poll.token == ARGV[4] then
     redis.call('HDEL', poll.key, 'hold', 'held_until')
   end
   return cmsgpack.pack({'ok', not poll.absent and state(poll), false})
 end
 
 local rules = cmsgpack.unpack(ARGV[5])
-if poll.hold ~= ARGV[4] then
+if poll.token ~= ARGV[4] then
   -- The first answer may have been lost.
-  if not poll.absent and poll.version == rules[1] then return cmsgpack.pack({'ok', state(poll), false}) end
+  if not poll.absent and poll.version == rules[1] then
+    local late = rules[11] and poll.closed > 0 and poll.closes ~= rules[4]
+    return cmsgpack.pack({'ok', state(poll), late})
+  end
   return cmsgpack.pack({'busy'})
 end
 
@@ -36,7 +39,7 @@ end
 if fresh or poll.version ~= rules[1] then
   poll.version, poll.owner = rules[1], rules[2]
   if poll.closed == 0 or fresh then
-    poll.opens, poll.closes = rules[3], rules[4]
+    poll.opens, poll.closes = rules[3], poll.closed > 0 and poll.closed or rules[4]
   else
     late = rules[11]
   end

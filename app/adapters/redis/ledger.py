@@ -19,6 +19,7 @@ from app.adapters.redis.scripts import Scripts
 from app.modules.poll.types import Rules
 from app.modules.vote.types import BallotRow, Filled, Hold, PollState, Standing
 from app.ports import Busy
+from app.utils import logger
 from app.utils.errors import PollroomError, unavailable
 
 LEASE_MS = 5_000
@@ -28,6 +29,7 @@ RETRY_SECONDS = 0.05
 ALLOW_CHANGE, GUESTS, DRAFT = 1, 2, 4
 
 _encode = msgspec.msgpack.encode
+_log = logger.get(__name__)
 
 
 def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
@@ -74,6 +76,7 @@ class RedisLedger:
             self._scripts, Pipe(client), keys, clock, self.generations, limit=queued_ballots, publish=publish
         )
         self.cast = self.batcher.cast
+        self._verifying: dict[int, asyncio.Task[None]] = {}
         self._load: Callable[[str], Awaitable[None]]
         self._verify: Callable[[int], Awaitable[None]]
 
@@ -89,7 +92,25 @@ class RedisLedger:
         partition's fence.
         """
         self._load, self._verify = load, verify
-        await self.batcher.run(absent, verify)
+        try:
+            await self.batcher.run(absent, self._see_to)
+        finally:
+            for task in list(self._verifying.values()):
+                task.cancel()
+            await asyncio.gather(*self._verifying.values(), return_exceptions=True)
+
+    async def _see_to(self, partition: int) -> None:
+        """Have a partition verified, beside whoever asks: the verifier needs the database, and may take a minute."""
+        if partition not in self._verifying:
+            self._verifying[partition] = asyncio.create_task(self._verify_now(partition))
+
+    async def _verify_now(self, partition: int) -> None:
+        try:
+            await self._verify(partition)
+        except Exception as error:
+            _log.warning("a partition is not verified yet", partition=partition, error=repr(error)[:200])
+        finally:
+            del self._verifying[partition]
 
     async def read(self, poll_id: str, voter_id: str | None = None) -> tuple[PollState, Standing | None]:
         reply = await self._call("read", poll_id, _encode([voter_id] if voter_id else []), load=True)
@@ -219,7 +240,7 @@ class RedisLedger:
                 if reply[1]:
                     self.generations[partition] = reply[1]
                 else:
-                    await self._verify(partition)
+                    await self._see_to(partition)
                 raise Busy
             case "busy":
                 if script == "hold":

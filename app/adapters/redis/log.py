@@ -32,7 +32,9 @@ class RedisVoteLog:
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
         return {
-            partitions[stream]: [LogEntry(entry_id.decode(), fields[b"e"]) for entry_id, fields in entries]
+            partitions[stream]: [
+                LogEntry(entry_id.decode(), fields.get(b"e", b"")) for entry_id, fields in entries
+            ]
             for stream, entries in reply or []
         }
 

@@ -19,7 +19,11 @@ local FIELDS = {'seq', 'version', 'owner', 'opens', 'closes', 'opened', 'closed'
 local function fetch(id, key, counts, ballots)
   local v = redis.call('HMGET', key, unpack(FIELDS))
   local poll = {id = id, key = key, counts = counts, ballots = ballots}
-  if v[14] and tonumber(v[15]) > now then poll.hold = v[14] end
+  if v[14] then
+    -- A hold that nobody ended: its edit may be committed. Until somebody installs the rules anew, nobody goes by these.
+    poll.token, poll.stale = v[14], tonumber(v[15]) <= now
+    if not poll.stale then poll.hold = v[14] end
+  end
   if not v[1] then
     poll.absent = true
     return poll

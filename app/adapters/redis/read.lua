@@ -3,7 +3,7 @@
 -- Answers {'absent'} or {'ok', state, standings}: false or {id, option ids, seq, at, accepted}, one a voter.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
-if poll.absent then return cmsgpack.pack({'absent'}) end
+if poll.absent or poll.stale then return cmsgpack.pack({'absent'}) end
 settle(poll)
 local standings, voters = {}, cmsgpack.unpack(ARGV[4])
 if #voters > 0 then

@@ -2,7 +2,7 @@
 -- Blocks Redis for about a second a million ballots: for repair, not for a schedule. Answers {'absent'} or {'ok', state}.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
-if poll.absent then return cmsgpack.pack({'absent'}) end
+if poll.absent or poll.stale then return cmsgpack.pack({'absent'}) end
 local counts, voters, cursor = {}, 0, '0'
 repeat
   local page = redis.call('HSCAN', poll.ballots, cursor, 'COUNT', 1000)
