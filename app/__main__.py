@@ -14,7 +14,8 @@ from app.adapters.migrations import MigrationError
 from app.adapters.redis.child import AlreadyRunning, ChildError
 from app.adapters.redis.client import REFUSED, SILENT
 from app.config import ConfigError, Settings
-from app.main import NotMigrated, migrate, open_stores, open_web
+from app.main import NotMigrated, migrate, open_stores, open_web, remove_relay
+from app.modules.vote.model import oldest_dead_letters
 from app.server import serve, until_signalled
 from app.simulate import MOST_POLLS, MOST_VOTERS, Plan, Refused, Screen, TooFewFiles, addresses, simulate
 from app.utils import logger
@@ -70,20 +71,40 @@ def worker() -> None:
 
     async def work(settings: Settings) -> int:
         async with open_stores(settings) as stores:
-            vote_worker = stores.worker()
-            stop = until_signalled()
-            tasks = [
-                asyncio.ensure_future(vote_worker.run()),
-                asyncio.ensure_future(vote_worker.sweep(stores.ledger.read)),
-                asyncio.ensure_future(stores.unloader().run()),
-            ]
-            stopping = asyncio.ensure_future(stop.wait())
-            click.echo("The vote worker runs.")
-            await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-            for task in (stopping, *tasks):
-                task.cancel()
-            await asyncio.gather(stopping, *tasks, return_exceptions=True)
-        return 0 if stop.is_set() else 1
+            vote_worker, kafka = stores.worker(), stores.relay()
+            works = [vote_worker.run(), vote_worker.sweep(stores.ledger.read), stores.unloader().run()]
+            return await _until_stopped("The vote worker runs.", *works, *([kafka.run()] if kafka else []))
+
+    run(work)
+
+
+async def _until_stopped(says: str, *works: Coroutine[Any, Any, None]) -> int:
+    """The exit status: 1 where one of them ended by itself."""
+    stop = until_signalled()
+    tasks = [asyncio.ensure_future(work) for work in works]
+    stopping = asyncio.ensure_future(stop.wait())
+    click.echo(says)
+    await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in (stopping, *tasks):
+        task.cancel()
+    await asyncio.gather(stopping, *tasks, return_exceptions=True)
+    return 0 if stop.is_set() else 1
+
+
+@cli.command()
+@click.option("--remove", is_flag=True, help="Forget the relay: the log is no longer kept for it. Then end.")
+def relay(remove: bool) -> None:
+    """Send every ballot to Kafka (KAFKA_BROKERS), for others; also done by a worker that has KAFKA_BROKERS."""
+
+    async def work(settings: Settings) -> int:
+        if remove:
+            click.echo(f"{await remove_relay(settings)} partitions are no longer relayed")
+            return 0
+        if not settings.kafka_brokers:
+            raise ConfigError("KAFKA_BROKERS", "set for a relay")
+        async with open_stores(settings) as stores:
+            kafka = stores.relay()
+            return await _until_stopped("The relay runs.", kafka.run()) if kafka else 1
 
     run(work)
 
@@ -132,6 +153,33 @@ def recount(poll: str | None, every: bool, mend: bool) -> None:
 
 async def _one(poll_id: str) -> "Any":
     yield poll_id
+
+
+@cli.command("dead-letters")
+@click.option("--replay", is_flag=True, help="Store them after all, oldest first.")
+def dead_letters(replay: bool) -> None:
+    """List log entries that SQL refused; their polls stay unavailable. Exit status 1 where some remain."""
+
+    async def work(settings: Settings) -> int:
+        async with open_stores(settings, beside=True) as stores:
+            stored, refused, after = 0, 0, ""
+            while replay:
+                done, left, after = await stores.recorder().replay(after)
+                if not done and not left:
+                    click.echo(f"{stored} stored, {refused} refused")
+                    break
+                stored, refused = stored + len(done), refused + len(left)
+            remaining, after = 0, ""
+            while letters := await oldest_dead_letters(stores.database, after, 100):
+                for letter in letters:
+                    poll, entry = letter["poll_id"] or "(no poll)", letter["entry_id"]
+                    click.echo(f"{letter['id']} {poll} p{letter['partition']:02d} {entry}: {letter['error']}")
+                remaining, after = remaining + len(letters), letters[-1]["id"]
+        if not remaining:
+            click.echo("no dead letters")
+        return 1 if remaining else 0
+
+    run(work)
 
 
 @cli.command("simulate")

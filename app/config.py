@@ -1,5 +1,6 @@
 """Every setting, read once from the environment. ``.env.example`` says what each is for."""
 
+import importlib.util
 import os
 import re
 import secrets
@@ -10,6 +11,8 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 _ORIGIN: Final = re.compile(r"https?://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_NODE: Final = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+_CLUSTER: Final = re.compile(rf"rediss?\+cluster://([^@/?#]*@)?{_NODE}(,{_NODE})*/?(\?.*)?")
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _SECRET_BYTES: Final = 32
 
@@ -30,6 +33,7 @@ class Settings:
     ``redis_url``: none for a private child under ``data_dir``.
     ``partitions``: none for what the database has, 16 in a new one.
     ``s3_endpoint``: none for images in ``data_dir``. ``s3_public_url``: none where this server serves them.
+    ``kafka_brokers``: empty where ballots are relayed to nobody. ``kafka_lag_limit``: in entries of the log.
     ``embedded_database``: no ``DATABASE_URL`` was given, ``database_url`` is a SQLite file under ``data_dir``.
     """
 
@@ -45,7 +49,11 @@ class Settings:
     s3_access_key: str | None
     s3_secret_key: str | None = field(repr=False)
     s3_public_url: str | None
+    kafka_brokers: tuple[str, ...]
+    kafka_topic: str
+    kafka_lag_limit: int
     allowed_origins: frozenset[str]
+    socketio: bool
     tick_ms: int
     message_rate: int
     partitions: int | None
@@ -160,6 +168,9 @@ def _redis_url(text: str) -> str | None:
     if url.scheme in ("redis", "rediss"):
         if not url.hostname or url.port == 0 or not re.fullmatch(r"(/[0-9]*)?", url.path):
             raise ValueError
+    elif url.scheme in ("redis+cluster", "rediss+cluster"):
+        if not _CLUSTER.fullmatch(text):
+            raise ValueError
     elif url.scheme != "unix" or len(url.path) < 2:
         raise ValueError
     return text
@@ -202,11 +213,32 @@ def _public_url(text: str) -> str | None:
     return text.rstrip("/")
 
 
+def _brokers(text: str) -> tuple[str, ...]:
+    brokers = tuple(broker.strip() for broker in text.split(",") if broker.strip())
+    for broker in brokers:
+        found = re.fullmatch(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", broker)
+        if found is None or not 0 < int(found[1]) < 65_536:
+            raise ValueError
+    return brokers
+
+
+def _topic(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", text) or text in (".", ".."):
+        raise ValueError
+    return text
+
+
 def _origins(text: str) -> frozenset[str]:
     origins = frozenset(origin.strip().lower() for origin in text.split(",") if origin.strip())
     if not all(_ORIGIN.fullmatch(origin) for origin in origins):
         raise ValueError
     return origins
+
+
+def _socketio(text: str) -> bool:
+    if text not in ("on", "off") or (text == "on" and importlib.util.find_spec("socketio") is None):
+        raise ValueError
+    return text == "on"
 
 
 def _level(text: str) -> str:
@@ -254,7 +286,8 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     ),
     "REDIS_URL": Setting(
         "",
-        "redis://, rediss:// or unix:// with a host or path, or empty for a private one in DATA_DIR",
+        "redis://, rediss:// or unix:// with a host or path, redis+cluster:// or rediss+cluster:// with hosts "
+        "(commas between several), or empty for a private one in DATA_DIR",
         _redis_url,
     ),
     "JWT_SECRET": Setting("", f"{_SECRET_BYTES} bytes or more", _secret),
@@ -263,7 +296,13 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "S3_ACCESS_KEY": Setting("", "printable ASCII without spaces", _key),
     "S3_SECRET_KEY": Setting("", "printable ASCII without spaces", _key),
     "S3_PUBLIC_URL": Setting("", "http:// or https:// with a host, or empty", _public_url),
+    "KAFKA_BROKERS": Setting("", "host:port, with commas between several, or empty", _brokers),
+    "KAFKA_TOPIC": Setting("pollroom.votes", "a topic's name: 1 to 249 of a-z A-Z 0-9 . _ -", _topic),
+    "KAFKA_LAG_LIMIT": _whole(1_000_000, 1, 1_000_000_000),
     "ALLOWED_ORIGINS": Setting("", "scheme://host[:port], with commas between several, or empty", _origins),
+    "SOCKETIO": Setting(
+        "off", "off, or on where python-socketio is installed (pip install pollroom[socketio])", _socketio
+    ),
     "TICK_MS": _whole(100, 10, 10_000),
     "MESSAGE_RATE": _whole(50, 0, 1_000_000),
     "PARTITIONS": Setting("", "a whole number from 1 to 1024, or empty", _partitions),

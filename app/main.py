@@ -1,42 +1,48 @@
 """The composition root: builds everything, opens and closes it. Nothing else wires; tests use it, too."""
 
 import asyncio
+import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
 from app.adapters.database import SqlDatabase
 from app.adapters.redis.child import AlreadyRunning, RedisChild
 from app.adapters.redis.client import REFUSED, SILENT, connect
 from app.adapters.redis.clock import RedisClock
+from app.adapters.redis.cluster import Client, is_cluster, open_client, publish_command, servers
 from app.adapters.redis.durability import durability
 from app.adapters.redis.fence import RedisFences
 from app.adapters.redis.keys import Keys
 from app.adapters.redis.ledger import RedisLedger, parse_state
 from app.adapters.redis.log import RedisVoteLog
 from app.adapters.redis.pubsub import RedisBus
+from app.adapters.redis.shards import ShardedBus
 from app.adapters.redis.shelf import RedisShelf
 from app.adapters.storage import LocalStorage, S3Storage
-from app.config import Settings
+from app.config import ConfigError, Settings
 from app.http import Services, application
 from app.modules.types import new_id
+from app.modules.vote.readers import remove
+from app.services.attending import Attending
 from app.services.auth import CHANNEL, Auth
 from app.services.broadcast import Broadcast
 from app.services.closed import Absent
+from app.services.departures import Departures
 from app.services.editing import Editor
 from app.services.images import Images
 from app.services.passwords import Passwords
 from app.services.pictures import Pictures
 from app.services.polls import Polls
-from app.services.readiness import Readiness
+from app.services.readiness import Check, Readiness
 from app.services.reading import Reader
 from app.services.recording import Recorder
 from app.services.recounting import Recounter
+from app.services.relaying import Relaying, lag
 from app.services.restoring import Restorer
 from app.services.unloading import Unloader
 from app.services.verifying import Verifier
@@ -44,10 +50,10 @@ from app.services.vote import Votes
 from app.utils import logger
 from app.utils.errors import PollroomError
 from app.websocket import endpoint
-from app.websocket.disconnect import Departures
 from app.websocket.events import Events
 from app.websocket.rooms import Rooms
 from app.websocket.socket import Limits
+from app.workers.relay import Relay
 from app.workers.vote_worker import VoteWorker
 
 START_SECONDS = 30.0
@@ -68,7 +74,7 @@ class Stores:
 
     settings: Settings
     database: SqlDatabase
-    client: Redis
+    client: Client
     keys: Keys
     clock: RedisClock
     ledger: RedisLedger
@@ -90,7 +96,28 @@ class Stores:
             self.keys.partitions,
             owner=new_id(),
             restore=self.restorer.restore,
+            lag_limit=self.settings.kafka_lag_limit,
         )
+
+    def relay(self) -> Relay | None:
+        """None where ballots are relayed to nobody. ``ConfigError`` without aiokafka."""
+        settings, keys = self.settings, self.keys
+        if not settings.kafka_brokers:
+            return None
+        try:
+            from app.adapters.kafka import KafkaTopic
+        except ModuleNotFoundError:
+            raise ConfigError(
+                "KAFKA_BROKERS", "empty where aiokafka is not installed (pip install pollroom[kafka])"
+            ) from None
+        topic = KafkaTopic(settings.kafka_brokers, settings.kafka_topic, keys.partitions)
+        fences = RedisFences(self.client, keys)
+        secret = hmac.digest(settings.jwt_secret.encode(), b"pollroom: voters in Kafka, 1", "sha256")
+        relaying = Relaying(self.database, self.votes, fences, topic, keys.partition, keys.partitions, secret)
+        return Relay(self.database, relaying, topic, self.clock, owner=new_id())
+
+    def recorder(self) -> Recorder:
+        return Recorder(self.database)
 
     def unloader(self) -> Unloader:
         return Unloader(self.database, self.shelf, self.settings.unload_after_seconds)
@@ -104,6 +131,15 @@ async def migrate(settings: Settings) -> int:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with SqlDatabase(settings.database_url) as database:
         return await database.migrate(settings.partitions)
+
+
+async def remove_relay(settings: Settings) -> int:
+    """Keep the log for it no longer; in how many partitions it was read."""
+    async with SqlDatabase(settings.database_url) as database:
+        if await database.partitions() is None:
+            raise NotMigrated("The database has no tables of Pollroom.")
+        async with database.transaction() as queries:
+            return await remove(queries)
 
 
 @asynccontextmanager
@@ -135,25 +171,32 @@ async def open_stores(settings: Settings, *, beside: bool = False) -> AsyncItera
             raise NotMigrated(f"PARTITIONS is {partitions} in this database and cannot change.")
         await database.check()
 
-        client = connect(url)
+        client = open_client(url)
         stack.push_async_callback(client.aclose)
-        slow = connect(url, timeout=LOG_SECONDS)
+        slow = client if is_cluster(url) else connect(url, timeout=LOG_SECONDS)
         stack.push_async_callback(slow.aclose)
         keys, clock = Keys(partitions), RedisClock()
-        ledger = RedisLedger(client, keys, clock, queued_ballots=settings.max_queued_ballots)
+        await _first_answer(client, clock)
+        publish = await publish_command(client)
+        ledger = RedisLedger(client, keys, clock, queued_ballots=settings.max_queued_ballots, publish=publish)
         votes = RedisVoteLog(slow, keys)
         editor = Editor(database, ledger)
         storage = _storage(settings)
         stack.callback(storage.close)
         reader = Reader(database, ledger, editor, storage.url)
-        shelf, fences = RedisShelf(client, keys), RedisFences(client, keys)
+        shelf, fences = RedisShelf(client, keys, publish), RedisFences(client, keys)
         verifier = Verifier(database, fences, votes, shelf)
-        await _first_answer(client, clock)
-        for partition in range(partitions):
-            ledger.generations[partition] = await verifier.verify(partition)
 
         async def verify(partition: int) -> None:
             ledger.generations[partition] = await verifier.verify(partition)
+
+        for partition in range(partitions):
+            try:
+                await verify(partition)
+            except PollroomError as error:
+                if not is_cluster(url):
+                    raise
+                _log.warning("a partition is not verified yet", partition=partition, error=repr(error))
 
         absent = Absent(database, editor)
         await _running(stack, ledger.run(editor.load, absent.load, verify))
@@ -195,7 +238,7 @@ async def _prepare(storage: LocalStorage | S3Storage) -> None:
         await storage.prepare()
 
 
-async def _first_answer(client: Redis, clock: RedisClock) -> None:
+async def _first_answer(client: Client, clock: RedisClock) -> None:
     """Set the clock; wait for a Redis that is just coming up."""
     until = time.monotonic() + START_SECONDS
     while True:
@@ -248,9 +291,10 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
     settings, database, ledger, clock = stores.settings, stores.database, stores.ledger, stores.clock
     url = settings.redis_url or (stores.child.url if stores.child else "")
     async with AsyncExitStack() as stack:
-        listener = connect(url, timeout=None)
+        listener = open_client(url, timeout=None)
         stack.push_async_callback(listener.aclose)
-        bus = RedisBus(listener, stores.keys)
+        sharded = await publish_command(stores.client) == "SPUBLISH"
+        bus = ShardedBus(listener, stores.keys) if sharded else RedisBus(listener, stores.keys)
         passwords = Passwords()
         stack.callback(passwords.close)
         auth = Auth(
@@ -280,21 +324,34 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
             tick_seconds=settings.tick_ms / 1000,
             silence_seconds=settings.viewer_silence_seconds,
         )
+        departures = Departures(clock)
+        attending = Attending(auth, votes, broadcast, departures, clock)
         rooms = Rooms()
-        broadcast.sinks.append(rooms)
-        departures = Departures(rooms, clock)
+        attending.opened(rooms)
         auth.on_logout.append(departures.logged_out)
         bus.handle(CHANNEL, auth.on_revoked)
         bus.on_reconnect(auth.refresh_revoked)
         worker = stores.worker() if embedded_worker else None
+        relay = stores.relay() if embedded_worker else None
 
         async def redis_answers() -> str:
-            await stores.client.ping()
+            for server in await servers(stores.client):
+                await server.ping()
             return f"{ledger.batcher.waiting} ballots on their way"
 
         async def sql_answers() -> str:
             await database.partitions()
             return database.dialect
+
+        async def kafka_lags() -> str:
+            text = f"relay: {relay.error}; " if relay is not None and relay.error else ""
+            with suppress(PollroomError):
+                return text + await lag(database)
+            return text + "SQL does not say how far it is"
+
+        checks: dict[str, Check] = {"redis": redis_answers, "sql": sql_answers}
+        if settings.kafka_brokers:
+            checks["kafka"] = kafka_lags
 
         def notes() -> dict[str, str]:
             said = {"images": stores.storage.status}
@@ -302,7 +359,7 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
                 said["worker"] = worker.error or f"{worker.pending} entries to store"
             return said
 
-        readiness = Readiness({"redis": redis_answers, "sql": sql_answers}, lambda: bus.deaf, notes)
+        readiness = Readiness(checks, lambda: bus.deaf, notes)
         readiness.acknowledged = await acknowledged(stores)
         _log.info("durability", acknowledged=readiness.acknowledged)
 
@@ -314,10 +371,27 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
             await _running(stack, worker.run())
             await _running(stack, worker.sweep(ledger.read))
             await _running(stack, stores.unloader().run())
+        if relay is not None:
+            await _running(stack, relay.run())
         limits = Limits(settings.message_rate, settings.ping_interval)
-        events = Events(auth, votes, broadcast, rooms, departures, clock)
+        events = Events(attending, rooms, departures, clock)
         socket = endpoint(events, departures, clock, limits, settings.allowed_origins, settings.max_sockets)
-        app = application(Services(auth, polls, votes, images, readiness), socket, settings.allowed_origins)
+        gateway = None
+        if settings.socketio:
+            from app.socketio import Gateway  # its extra may be missing
+
+            found = Gateway(
+                attending,
+                departures,
+                settings.allowed_origins,
+                message_rate=settings.message_rate,
+                ping_interval=settings.ping_interval,
+                largest_number=settings.max_sockets,
+            )
+            stack.push_async_callback(found.close)
+            gateway = found.app
+        services = Services(auth, polls, votes, images, readiness)
+        app = application(services, socket, settings.allowed_origins, gateway)
         yield Web(app, readiness, departures, stores, worker)
 
 

@@ -6,9 +6,21 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from app.modules.poll.types import Rules
-from app.modules.vote.types import Ballot, BallotRow, Filled, Hold, LogEntry, PollState, Receipt, Standing
+from app.modules.vote.types import (
+    Ballot,
+    BallotRow,
+    Filled,
+    Hold,
+    LogEntry,
+    PollChange,
+    PollState,
+    Receipt,
+    Standing,
+)
 
 Value = str | int | None
+Message = tuple[bytes, bytes]
+"""Key and value."""
 
 
 class Clock(Protocol):
@@ -105,6 +117,21 @@ class VoteLog(Protocol):
     async def last_id(self, partition: int, generation: int) -> str: ...
 
 
+class Topic(Protocol):
+    """Where ballots go for others, as many partitions as the log has. Every call raises ``UNAVAILABLE`` after a bounded wait."""
+
+    async def ready(self) -> None:
+        """It is there, and takes messages."""
+
+    async def send(self, partition: int, messages: Sequence[Message]) -> None:
+        """Returns when they are kept, in this order. Once a partition at a time.
+
+        After ``UNAVAILABLE`` some of them may be there, or come late: whoever sends them again sends all.
+        """
+
+    async def close(self) -> None: ...
+
+
 class FenceState(Protocol):
     """``run``: the server's run id now; ``verified``: the one that the fence names, none without a fence."""
 
@@ -140,6 +167,9 @@ class Shelf(Protocol):
     def polls(self, partition: int | None = None) -> AsyncIterator[list[str]]: ...
 
     async def seqs(self, poll_ids: Sequence[str]) -> dict[str, int]: ...
+
+    async def endings(self, poll_ids: Sequence[str]) -> list[PollChange]:
+        """The closings and deletions of these polls, with the polls' seqs."""
 
     async def drop(self, poll_id: str, seq: int) -> bool:
         """Remove a poll whose seq is below this one; never while votes are taken in its partition."""

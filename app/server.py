@@ -140,7 +140,7 @@ async def close_sockets(web: Web, seconds: float) -> None:
             await asyncio.sleep(BATCH_SECONDS)
         leaving = members[start : start + batch]
         for member in leaving:
-            member.wire.pause_reading()
+            member.pause_reading()
         while any(member.in_flight for member in leaving) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(ANSWERS_SECONDS)
         for member in leaving:

@@ -93,7 +93,7 @@ def main(
 
 def _measured(row: str, bench: Bench) -> bool:
     """One row; where it fails it says why, and the others go on."""
-    start = time.monotonic()
+    start, neighbours = time.monotonic(), machine.Neighbours()
     print(f"== {row}", flush=True)
     try:
         ROWS[row](bench, bench.results)
@@ -102,7 +102,8 @@ def _measured(row: str, bench: Bench) -> bool:
     except Exception:
         traceback.print_exc()
         return False
-    bench.say(f"{time.monotonic() - start:.0f} s")
+    share = bench.results.disturbed[row] = neighbours.share()
+    bench.say(f"{time.monotonic() - start:.0f} s; others used {share:.0%} of the cores")
     return True
 
 

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,46 @@ def cpu_seconds(pid: int) -> float:
 def memory_bytes(pid: int) -> int:
     """Resident memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+
+class Neighbours:
+    """How much of the two cores went to processes that are not the benchmark's own, since it was made."""
+
+    def __init__(self) -> None:
+        self._at, self._busy, self._own = time.monotonic(), _busy_seconds(), _own_seconds()
+
+    def share(self) -> float:
+        """0 to 1. The kernel's own work counts as theirs."""
+        seconds = time.monotonic() - self._at
+        theirs = _busy_seconds() - self._busy - (_own_seconds() - self._own)
+        return max(0.0, theirs) / (seconds * len({SERVER_CORE, OTHER_CORE}))
+
+
+def _busy_seconds() -> float:
+    busy = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in (f"cpu{SERVER_CORE}", f"cpu{OTHER_CORE}"):
+            user, nice, system, _, _, interrupts, soft, steal = map(int, fields[:8])
+            busy += user + nice + system + interrupts + soft + steal
+    return busy / os.sysconf("SC_CLK_TCK")
+
+
+def _children() -> list[str]:
+    try:
+        return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        return []
+
+
+def _own_seconds() -> float:
+    """This process, its children that live and those that ended."""
+    used = os.times()
+    own = used.user + used.system + used.children_user + used.children_system
+    for pid in _children():
+        with suppress(OSError):
+            own += cpu_seconds(int(pid))
+    return own
 
 
 def fsync_p50_ms(folder: Path, count: int = 200) -> float:

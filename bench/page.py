@@ -27,10 +27,11 @@ def write(folder: Path, results: Results) -> None:
         kept[row] = {
             "date": day,
             "lines": [line.__dict__ for line in results.lines if line.row == row],
+            "disturbed": results.disturbed.get(row, 0.0),
             "notes": results.notes.get(row, []),
             "samples": [samples.__dict__ for samples in results.samples if samples.row == row],
         }
-    kept_file.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+    kept_file.write_text(json.dumps(kept, indent=1) + "\n")
     samples = [Samples(**one) for row in kept.values() for one in row["samples"]]
     (folder / "benchmarks.svg").write_text(chart([one for one in samples if len(one.values) > 1]))
     (folder / "benchmarks.md").write_text(page(kept, folder))
@@ -43,7 +44,8 @@ def page(kept: dict[str, dict[str, object]], folder: Path) -> str:
         "",
         "Written by `scripts/bench`; one row again: `scripts/bench --only ROW`. CPU is a process's own time, user and system:",
         "a busy machine moves it less than speed. Everything of a row is measured in turns within one run, medians of its",
-        "rounds; the ratio is measured to goal.",
+        "rounds; the ratio is measured to goal. Below, *others* is the share of the cores that went to processes which are not",
+        "the benchmark's, from a row's beginning to its end: speeds and latencies of rows with much of it say little.",
         "",
         *machine.description(),
         "",
@@ -64,6 +66,7 @@ def page(kept: dict[str, dict[str, object]], folder: Path) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in kept.items():
+        others = f"{row['disturbed']:.0%}" if "disturbed" in row else "not known"
         for raw in row["samples"]:  # type: ignore[attr-defined]
             samples = Samples(**raw)
             for who, values in samples.values.items():
@@ -72,7 +75,8 @@ def page(kept: dict[str, dict[str, object]], folder: Path) -> str:
                     f"{number(min(values))} to {number(max(values))}",
                 )
                 text.append(
-                    f"| {name} | {samples.title}, {samples.unit} | {who} | {middle} | {spread} | {len(values)} | {row['date']} |"
+                    f"| {name} | {samples.title}, {samples.unit} | {who} | {middle} | {spread} "
+                    f"| {len(values)} | {others} | {row['date']} |"
                 )
     for name, row in kept.items():
         for note in row["notes"]:  # type: ignore[attr-defined]

@@ -50,8 +50,11 @@ class Samples:
 
 @dataclass
 class Results:
+    """``disturbed``: row -> the share of the cores that others used meanwhile."""
+
     lines: list[Line] = field(default_factory=list)
     samples: list[Samples] = field(default_factory=list)
+    disturbed: dict[str, float] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
 
     def new(self, row: str, title: str, unit: str) -> Samples:

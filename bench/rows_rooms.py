@@ -116,7 +116,7 @@ def hot(bench: Bench, results: Results) -> None:
     used = results.new("hot", f"one hot poll, {sockets} sockets: CPU of the server", "ms/s")
     reached = results.new("hot", f"one hot poll, {sockets} sockets: votes", "/s")
     each = -(-round(rates[1] * seconds) // sockets)
-    for number in range(bench.rounds):
+    for number in range(-1, bench.rounds):
         for rate in rates:
             poll = stack.polls(1, allowChange=True)[0]
             plan = room(Plan(bench.path("hot.plan"), update=UPDATE), people, poll, sockets, ballots=each)
@@ -127,6 +127,8 @@ def hot(bench: Bench, results: Results) -> None:
                 outcome = load.run(seconds, 10**9, 64, rate, refusals=True)
                 cpu = stack.web.cpu() - before
                 redis = (machine.cpu_seconds(stack.redis_pid) - redis) / outcome.acks * 1e6
+            if number < 0:
+                continue
             name = f"{rate:,} votes/s"
             # A run goes on for 0.4 s to see the last ones shown.
             ticks = outcome.updates / sockets / (outcome.seconds + 0.1)
@@ -154,7 +156,8 @@ def visible(bench: Bench, results: Results) -> None:
     people = stack.crowd(size(1000, 20))
     samples = results.new("visible", f"vote to visible, {sockets} sockets, {rate} votes/s: p99", "ms")
     halves = results.new("visible", f"vote to visible, {sockets} sockets, {rate} votes/s: p50", "ms")
-    for number in range(bench.rounds):
+    taken = results.new("visible", f"vote to visible, {sockets} sockets: votes taken of {rate}/s", "votes/s")
+    for number in range(-1, bench.rounds):
         poll = stack.polls(1, allowChange=True)[0]
         each = -(-round(rate * seconds) // len(people))
         plan = room(Plan(bench.path("visible.plan"), update=UPDATE), people, poll, sockets, ballots=each)
@@ -162,9 +165,16 @@ def visible(bench: Bench, results: Results) -> None:
             load.open()
             load.run(0.5, 0)
             before = stack.web.cpu()
-            outcome = load.run(seconds, 10**9, 32, rate)
+            outcome = load.run(seconds, 10**9, 32, rate, refusals=True)
             cpu = stack.web.cpu() - before
+        if number < 0:
+            cold = outcome
+            bench.say(
+                f"visible, first round, not counted: p99 {cold.visible_p99:.0f} ms, {cold.errors} refused"
+            )
+            continue
         samples.add("Pollroom", outcome.visible_p99)
+        taken.add("Pollroom", outcome.rate)
         halves.add("Pollroom", outcome.visible_p50)
         bench.say(
             f"visible round {number + 1}: p50 {outcome.visible_p50:.0f}, p99 {outcome.visible_p99:.0f}, most "
@@ -173,6 +183,10 @@ def visible(bench: Bench, results: Results) -> None:
         )
     what = f"vote to visible, {sockets} sockets, {rate} votes/s, p99"
     results.line("visible", what, samples.median("Pollroom"), "ms", "at most two ticks and 50 ms", 250)
+    held = taken.median("Pollroom")
+    goal = f"{rate} less 5 %"
+    results.line("visible", "  votes a second that were taken", held, "votes/s", goal, 0.95 * rate, "high")
+    results.line("visible", "  p99 of the first round, which does not count", cold.visible_p99, "ms")
     results.line("visible", "  p50", halves.median("Pollroom"), "ms")
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis.asyncio
 
-from tests.services import Missing, fresh_database, mariadb, minio, redis_server
+from tests.services import Missing, fresh_database, kafka, mariadb, minio, redis_server
 
 
 def not_tested(reason: object) -> NoReturn:
@@ -71,6 +71,19 @@ def minio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     try:
         with minio(tmp_path_factory.mktemp("minio")) as server:
+            yield server.url
+    except Missing as error:
+        not_tested(error)
+
+
+@pytest.fixture(scope="session")
+def kafka_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Kafka as ``host:port``: take topics of your own."""
+    if brokers := os.environ.get("TEST_KAFKA_BROKERS"):
+        yield brokers
+        return
+    try:
+        with kafka(tmp_path_factory.mktemp("kafka")) as server:
             yield server.url
     except Missing as error:
         not_tested(error)

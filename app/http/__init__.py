@@ -17,13 +17,17 @@ def application(
     services: Services,
     websocket_endpoint: Callable[..., Any],
     allowed_origins: Collection[str],
+    gateway: ASGIApp | None = None,
     lifespan: Lifespan[Any] | None = None,
 ) -> ASGIApp:
     """Starlette's router without its application class: errors and unknown addresses are answered here.
 
-    ``lifespan`` is called with None in place of an application.
+    ``gateway`` is mounted at ``/socket.io``. ``lifespan`` is called with None in place of an application.
     """
     router = Router(
-        routes(services, websocket_endpoint), redirect_slashes=False, default=not_found, lifespan=lifespan
+        routes(services, websocket_endpoint, gateway),
+        redirect_slashes=False,
+        default=not_found,
+        lifespan=lifespan,
     )
     return Transport(router, allowed_origins)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp
 
 from app.http.controllers.auth import AuthController
 from app.http.controllers.images import ImageController
@@ -31,7 +32,9 @@ class Services:
     readiness: Readiness
 
 
-def routes(services: Services, websocket: Callable[..., Any]) -> list[BaseRoute]:
+def routes(
+    services: Services, websocket: Callable[..., Any], gateway: ASGIApp | None = None
+) -> list[BaseRoute]:
     """``websocket``: the endpoint of ``/ws``, a function of a ``WebSocket`` or an ASGI app.
 
     Routes are tried in order: votes come first.
@@ -65,4 +68,5 @@ def routes(services: Services, websocket: Callable[..., Any]) -> list[BaseRoute]
         Route("/ws", Resource(GET=ops.upgrade_required)),
         Route("/healthz", Resource(GET=ops.healthz)),
         Route("/readyz", Resource(GET=ops.readyz)),
+        *([] if gateway is None else [Mount("/socket.io", app=gateway)]),
     ]

@@ -120,7 +120,8 @@ class Recorder:
             if known is None or known.n < item.n:
                 ballots[item.poll_id, item.voter_id] = _row(item, generation)
         async with self._database.transaction() as q:
-            if not await model.advance(q, READER, partition, generation, old_id, entries[-1].id):
+            last_id = entries[-1].id
+            if not await model.advance(q, READER, partition, generation, old_id, last_id, len(entries)):
                 raise StaleOffset
             # In the order of the key, as the rows of two transactions that meet must be locked.
             await model.store(q, [ballots[key] for key in sorted(ballots)])
@@ -138,7 +139,7 @@ class Recorder:
             else:
                 return
         async with self._database.transaction() as q:
-            if not await model.advance(q, READER, partition, generation, old_id, entry.id):
+            if not await model.advance(q, READER, partition, generation, old_id, entry.id, 1):
                 raise StaleOffset
             await model.add_dead_letter(
                 q,
@@ -151,6 +152,12 @@ class Recorder:
                 created_at=int(entry.id.partition("-")[0]),
             )
         log.error("dead letter", partition=partition, entry=entry.id)
+
+
+def read_entry(entry: LogEntry, generation: int) -> tuple[str, int, BallotRow | None]:
+    """Its poll, the poll's seq by then, and the ballot where it is one. ``BadRow`` where it cannot be decoded."""
+    item = _decode(entry)
+    return item.poll_id, item.seq, _row(item, generation) if isinstance(item, _Ballot) else None
 
 
 def _decode(entry: LogEntry) -> _Ballot | _Change:

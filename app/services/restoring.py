@@ -3,8 +3,10 @@
 from app.modules.vote import model
 from app.ports import Database, Fences, Shelf
 from app.services.recording import READER
-from app.services.verifying import entry_order
 from app.utils import logger
+
+BEGUN = "0-1"
+"""Offset of a log that was fenced once and has nothing stored: an emptied Redis is told from a new one by it."""
 
 _log = logger.get(__name__)
 
@@ -18,33 +20,61 @@ class Restorer:
         self._shelf = shelf
 
     async def restore(self, partition: int) -> bool:
-        """Rewrite a partition's rows where SQL is behind what was trimmed; whether it was."""
-        fence = await self._fences.inspect(partition)  # before the offset: the bound follows it
+        """Rewrite a partition's rows where SQL is behind what was trimmed, or of an earlier generation; whether it was."""
+        found = False
+        while await self._is_behind(partition):
+            found = True
+        if found:
+            _log.info("SQL is whole again", partition=partition)
+        return found
+
+    async def _is_behind(self, partition: int) -> bool:
+        """If so, it is no longer afterwards, unless somebody moved the offset meanwhile."""
+        # Before the offset: trim bound and generation of the fence follow those of SQL, unless SQL went back.
+        fence = await self._fences.inspect(partition)
         offset = await model.offset(self._database, READER, partition)
-        if (
-            offset is None
-            or fence.generation != offset.generation
-            or entry_order(fence.trimmed) <= entry_order(offset.last_id)
-        ):
+        if offset is None:
             return False
-        _log.error("SQL is older than the log", partition=partition, sql=offset.last_id, log=fence.trimmed)
+        bound = max(fence.trimmed, BEGUN, key=entry_order)
+        if fence.generation == offset.generation:
+            if entry_order(fence.trimmed) <= entry_order(offset.last_id):
+                return False
+        elif fence.generation < offset.generation:
+            return False
+        _log.error(
+            "SQL is older than the log",
+            partition=partition,
+            sql=(offset.generation, offset.last_id),
+            log=(fence.generation, fence.trimmed),
+        )
         async for poll_ids in self._shelf.polls(partition):
             known = await model.seqs(self._database, poll_ids)
             for poll_id in poll_ids:
                 if poll_id not in known:
                     _log.error("a poll is newer than the backup: its rules are lost", poll=poll_id)
                     continue
-                await self.rewrite(poll_id, offset.generation)
+                await self.rewrite(poll_id, fence.generation)
         async with self._database.transaction() as queries:
-            await model.advance(queries, READER, partition, offset.generation, offset.last_id, fence.trimmed)
-        _log.info("SQL is whole again", partition=partition)
+            standing = await model.lock_offset(queries, READER, partition)
+            if standing is not None and (standing.generation, standing.last_id) == (
+                offset.generation,
+                offset.last_id,
+            ):
+                await model.fence(queries, READER, partition, fence.generation, bound, None)
         return True
 
     async def rewrite(self, poll_id: str, epoch: int) -> None:
-        """Every ballot of a poll from the ledger into SQL; the row with the higher n stays."""
+        """All that the ledger has of a poll into SQL: its ballots, of which the row with the higher n stays, and its end."""
         async for rows in self._shelf.ballots(poll_id, epoch):
             async with self._database.transaction() as queries:
                 await model.store(queries, sorted(rows, key=lambda row: row.voter_id))
         seqs = await self._shelf.seqs([poll_id])
+        endings = await self._shelf.endings([poll_id])
         async with self._database.transaction() as queries:
+            await model.apply(queries, endings)
             await model.raise_seq(queries, seqs)
+
+
+def entry_order(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)

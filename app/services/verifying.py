@@ -4,7 +4,8 @@ Redis may have been restarted, emptied, or have lost its last writes: the run id
 script refuses. Then what is left of the log is stored, and the log's last id is compared with the offset in SQL. Where
 nothing was lost, the fence is written. Where something was, or may have been, the generation grows by one: it is the epoch
 of every tally, so clients keep the newer one, and a worker of the old generation can no longer commit. Polls that SQL knows
-better are dropped and loaded anew on demand; the log begins under its new name; the fence is written last.
+better are dropped and loaded anew on demand; the log begins under its new name; the fence is written last. SQL
+that was put back to a backup is made whole before.
 """
 
 import asyncio
@@ -13,12 +14,11 @@ from app.modules.vote import model
 from app.modules.vote.model import Offset
 from app.ports import Database, Fences, FenceState, Shelf, VoteLog
 from app.services.recording import READER, Recorder, StaleOffset
+from app.services.restoring import BEGUN, Restorer, entry_order
 from app.utils import logger
 from app.utils.errors import unavailable
 
 NOTHING = "0-0"
-BEGUN = "0-1"
-"""Offset of a log that was fenced once and has nothing stored: an emptied Redis is told from a new one by it."""
 BATCH = 1000
 VERIFY_SECONDS = 60.0
 
@@ -32,6 +32,7 @@ class Verifier:
         self._votes = log
         self._shelf = shelf
         self._recorder = Recorder(database)
+        self._restorer = Restorer(database, fences, shelf)
         self._running: dict[int, asyncio.Task[int]] = {}
 
     async def verify(self, partition: int) -> int:
@@ -44,20 +45,26 @@ class Verifier:
 
     async def _verify(self, partition: int) -> int:
         try:
+            # The offset before the fence: another process that verifies now changes them in this order.
+            offset = await self._offset(partition)
+            fence = await self._fences.inspect(partition)
+            if _holds(fence, offset):
+                return offset.generation
+            await self._restorer.restore(partition)  # takes as long as it takes
             async with asyncio.timeout(VERIFY_SECONDS):
-                # The offset before the fence: another process that verifies now changes them in this order.
-                offset = await self._offset(partition)
-                fence = await self._fences.inspect(partition)
-                if _holds(fence, offset):
-                    return offset.generation
                 offset = await self._store_rest(partition)
                 fence = await self._fences.inspect(partition)
                 if offset.fencing != fence.run and not _holds(fence, offset):
-                    lost = await self._lost(partition, fence, offset)
+                    last = await self._votes.last_id(partition, offset.generation)
+                    lost = await self._lost(fence, offset, last)
                     if lost:
                         _log.error("the ledger lost entries, or may have", partition=partition, why=lost)
-                        await self._drop_older(partition)
+                        await self._drop_older(partition, same_seq=_behind(last, offset))
                     await self._compare(partition, fence.run, lost is not None)
+                    offset = await self._offset(partition)
+                if fence.generation < offset.generation:
+                    # Again: until now a worker could commit what it had read before it was lost.
+                    await self._drop_older(partition)
                 return await self._write(partition, fence.run)
         except (TimeoutError, StaleOffset) as error:
             raise unavailable() from error
@@ -81,12 +88,9 @@ class Verifier:
             except StaleOffset:
                 continue  # a worker was faster
 
-    async def _lost(self, partition: int, fence: FenceState, offset: Offset) -> str | None:
+    async def _lost(self, fence: FenceState, offset: Offset, last: str) -> str | None:
         """Why something was lost or may have been; none where everything acknowledged is there."""
-        last = await self._votes.last_id(partition, offset.generation)
-        if entry_order(last) < entry_order(offset.last_id) and entry_order(offset.last_id) > entry_order(
-            BEGUN
-        ):
+        if _behind(last, offset):
             return f"SQL has entries up to {offset.last_id}, the log only to {last}"
         if fence.verified is None:
             new = offset.last_id == NOTHING and last == NOTHING
@@ -97,13 +101,14 @@ class Verifier:
             None if await self._fences.trusted() else "this Redis does not keep every write, or has a replica"
         )
 
-    async def _drop_older(self, partition: int) -> None:
+    async def _drop_older(self, partition: int, *, same_seq: bool = False) -> None:
+        """``same_seq``: also where the seqs are equal. Retracting nothing takes none, so they do not tell whether one is lost."""
         async for poll_ids in self._shelf.polls(partition):
             known = await model.seqs(self._database, poll_ids)
             held = await self._shelf.seqs(poll_ids)
             for poll_id, seq in known.items():
-                if held.get(poll_id, -1) < seq:
-                    await self._shelf.drop(poll_id, seq)
+                if held.get(poll_id, -1) < seq + same_seq:
+                    await self._shelf.drop(poll_id, seq + same_seq)
 
     async def _compare(self, partition: int, run: str, lost: bool) -> None:
         """Say in SQL which server the fence will be written for, and under which generation."""
@@ -138,10 +143,11 @@ class Verifier:
         return offset.generation
 
 
+def _behind(last: str, offset: Offset) -> bool:
+    """Whether SQL has entries that the log does not have, nor ever trimmed."""
+    stored = entry_order(offset.last_id)
+    return entry_order(last) < stored and stored > entry_order(BEGUN)
+
+
 def _holds(fence: FenceState, offset: Offset) -> bool:
     return fence.verified == fence.run and fence.generation == offset.generation
-
-
-def entry_order(entry_id: str) -> tuple[int, int]:
-    milliseconds, _, number = entry_id.partition("-")
-    return int(milliseconds), int(number)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection
 from starlette.websockets import WebSocket
 
 from app.ports import Clock
-from app.websocket.disconnect import Departures
+from app.services.departures import Departures
 from app.websocket.events import Events
 from app.websocket.middleware import header_token, refused_origin
 from app.websocket.socket import AsgiWire, Limits, Socket, read_messages

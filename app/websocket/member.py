@@ -1,26 +1,18 @@
 """One connection as the rooms see it: who it is, and a bounded outbox that skips to the newest."""
 
 from collections import deque
-from enum import IntEnum
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from app.modules.user.types import Identity
+from app.services.rooms import Role, Rooms
 from app.websocket.messages import encode, text_frame
 
 LARGEST_BACKLOG: Final = 256 * 1024
 """Bytes of answers that wait for one socket, beyond what its transport holds; then it is too slow (4408)."""
 
 TOO_SLOW: Final = 4408
-
-
-class Role(IntEnum):
-    """What somebody in a room is to the poll: decides who sees counts."""
-
-    STRANGER = 0
-    VOTER = 1
-    OWNER = 2
 
 
 class Wire(Protocol):
@@ -56,6 +48,7 @@ class Member:
         "_updates",
         "backlog",
         "closed",
+        "home",
         "id",
         "identity",
         "in_flight",
@@ -63,8 +56,9 @@ class Member:
         "wire",
     )
 
-    def __init__(self, connection_id: str, wire: Wire) -> None:
+    def __init__(self, connection_id: str, wire: Wire, home: Rooms[Any]) -> None:
         self.id = connection_id
+        self.home = home
         self.wire = wire
         self.identity: Identity | None = None
         self.rooms: dict[str, Role] = {}
@@ -91,11 +85,6 @@ class Member:
         if self._backlog_bytes > LARGEST_BACKLOG:
             self.close(TOO_SLOW)
 
-    def state(self, poll_id: str, message: msgspec.Struct) -> None:
-        """A poll's whole state: what waits of it is older."""
-        self.forget(poll_id)
-        self.send(message)
-
     def update(self, poll_id: str, frame: bytes) -> None:
         """The newest tally, where it cannot be written now: it takes the place of an older one that waits."""
         if not self.closed:
@@ -111,6 +100,9 @@ class Member:
             if self._changes is None:
                 self._changes = {}
             self._changes[poll_id] = frame
+
+    def pause_reading(self) -> None:
+        self.wire.pause_reading()
 
     def forget(self, poll_id: str) -> None:
         for waiting in (self._changes, self._updates):

@@ -1,43 +1,14 @@
-"""Frames as structs: what clients send, what the server answers, and telling bad ones apart."""
+"""Frames as structs: telling what clients send apart, and what only this transport says."""
 
-from typing import Annotated, Any, Final, cast
+from typing import Final, cast
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from app.modules.decode import decode
-from app.modules.poll.types import PollView
-from app.modules.types import BallotId, Camel
-from app.modules.user.types import UserView
-from app.modules.vote.types import Tally, VoteAccepted, VoteRetracted, YourVote
+from app.modules.types import Camel
+from app.services.messages import Auth, JoinPoll, LeavePoll, Message, Refused, RetractVote, Vote, head
 from app.utils.errors import PollroomError
-
-
-class Message(Camel, tag_field="type", kw_only=True):
-    id: BallotId | UnsetType = UNSET
-
-
-class Auth(Message, tag="AUTH"):
-    token: str
-
-
-class JoinPoll(Message, tag="JOIN_POLL"):
-    poll_id: str | UnsetType = UNSET
-    code: str | UnsetType = UNSET
-
-
-class LeavePoll(Message, tag="LEAVE_POLL"):
-    poll_id: str
-
-
-class Vote(Message, tag="VOTE"):
-    poll_id: str
-    option_ids: list[str] | UnsetType = UNSET
-    option_id: str | UnsetType = UNSET
-
-
-class RetractVote(Message, tag="RETRACT_VOTE"):
-    poll_id: str
 
 
 class Ping(Message, tag="PING"):
@@ -52,24 +23,6 @@ _TYPES: Final = {
 _fast: Final = msgspec.json.Decoder(AnyMessage)
 
 
-class _Head(msgspec.Struct):
-    type: Any = None
-    id: Any = None
-
-
-_head: Final = msgspec.json.Decoder(_Head)
-_ballot_id: Final = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
-
-
-class Refused(Exception):
-    """A frame that is no message; ``id`` as the client sent it, where it is a valid one."""
-
-    def __init__(self, error: PollroomError, id: str | UnsetType) -> None:
-        super().__init__(error.code)
-        self.error = error
-        self.id = id
-
-
 def parse(data: bytes) -> AnyMessage:
     """A client's frame as its struct; raises ``Refused``."""
     if b"\\u0000" not in data:
@@ -80,25 +33,14 @@ def parse(data: bytes) -> AnyMessage:
             pass
     id: str | UnsetType = UNSET
     try:
-        try:
-            head = _head.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            head = decode(data, _head)
-        id = _valid_id(head.id)
-        if not isinstance(head.type, str):
+        kind, id = head(data)
+        if not isinstance(kind, str):
             raise PollroomError("BAD_MESSAGE")
-        if head.type not in _TYPES:
+        if kind not in _TYPES:
             raise PollroomError("UNKNOWN_TYPE")
-        return cast(AnyMessage, decode(data, _TYPES[head.type]))
+        return cast(AnyMessage, decode(data, _TYPES[kind]))
     except PollroomError as error:
         raise Refused(error, id) from None
-
-
-def _valid_id(value: Any) -> str | UnsetType:
-    try:
-        return cast(str, msgspec.convert(value, _ballot_id))
-    except msgspec.ValidationError:
-        return UNSET
 
 
 class Reconnect(Camel):
@@ -116,55 +58,8 @@ class Welcome(Camel, tag_field="type", tag="WELCOME"):
     reconnect: Reconnect
 
 
-class Authenticated(Camel, tag_field="type", tag="AUTHENTICATED"):
-    user: UserView
-    expires_at: str
-
-
-class PollStateMessage(Camel, tag_field="type", tag="POLL_STATE"):
-    poll: PollView
-    tally: Tally
-    viewers: int
-    your_vote: YourVote | None
-    server_time: str
-
-
-class LeftPoll(Camel, tag_field="type", tag="LEFT_POLL"):
-    poll_id: str
-
-
-class Accepted(VoteAccepted, tag_field="type", tag="VOTE_ACCEPTED"):
-    pass
-
-
-class Retracted(VoteRetracted, tag_field="type", tag="VOTE_RETRACTED"):
-    pass
-
-
 class Pong(Camel, tag_field="type", tag="PONG"):
     server_time: str
-
-
-class ErrorMessage(Camel, tag_field="type", tag="ERROR"):
-    code: str
-    message: str
-    id: str | UnsetType = UNSET
-    poll_id: str | UnsetType = UNSET
-    retry_after: float | UnsetType = UNSET
-    fields: dict[str, str] | UnsetType = UNSET
-
-    @classmethod
-    def of(
-        cls, error: PollroomError, id: str | UnsetType = UNSET, poll_id: str | UnsetType = UNSET
-    ) -> "ErrorMessage":
-        return cls(
-            error.code,
-            error.message,
-            id,
-            poll_id,
-            UNSET if error.retry_after is None else error.retry_after,
-            UNSET if error.fields is None else dict(error.fields),
-        )
 
 
 encode: Final = msgspec.json.Encoder().encode

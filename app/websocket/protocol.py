@@ -1,7 +1,7 @@
 """uvicorn's WebSocket protocol, with what the rooms need: prebuilt frames, byte caps, pings by the contract, abort.
 
-Reached only through the scope extension ``pollroom.wire``: calling it hands the connection's messages over to a member and
-returns the wire. uvicorn's own queue then carries nothing but the end of the connection.
+Reached only through scope extensions: ``pollroom.abort()`` drops the connection, and ``pollroom.wire()`` hands its messages
+over to a member and returns the wire; uvicorn's own queue then carries nothing but the end of the connection.
 """
 
 import os
@@ -59,7 +59,9 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):
-            cast(dict[str, Any], self.scope["extensions"])["pollroom.wire"] = self._attach
+            extensions = cast(dict[str, Any], self.scope["extensions"])
+            extensions["pollroom.wire"] = self._attach
+            extensions["pollroom.abort"] = self.transport.abort
 
     def _attach(self) -> "PollroomProtocol":
         self._attached = True

@@ -2,26 +2,26 @@
 
 import asyncio
 import secrets
-import time
 from collections import deque
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.modules.types import rfc3339
 from app.ports import Clock
+from app.services.budget import Budget
+from app.services.departures import Departures
+from app.services.messages import ErrorMessage, Refused
 from app.utils.errors import PollroomError
-from app.websocket.disconnect import Departures
 from app.websocket.events import Events
 from app.websocket.member import Member, Wire
-from app.websocket.messages import AnyMessage, ErrorMessage, Reconnect, Refused, Welcome, parse, payload_of
+from app.websocket.messages import AnyMessage, Reconnect, Welcome, parse, payload_of
 
 LARGEST_MESSAGE: Final = 4096
 LARGEST_INBOX: Final = 64
 """Messages of one socket that wait their turn; beyond that it is not read."""
 TOO_MANY: Final = 4429
-REFUSED_IN_A_ROW: Final = 100
 NOT_TEXT: Final = 1003
 TOO_BIG: Final = 1009
 
@@ -36,17 +36,15 @@ class Limits(Struct, frozen=True):
 
 
 class Socket(Member):
-    __slots__ = ("_at", "_events", "_inbox", "_limits", "_refused", "_tokens", "_worker")
+    __slots__ = ("_budget", "_events", "_inbox", "_limits", "_worker")
 
     def __init__(self, wire: Wire, events: Events, limits: Limits, clock: Clock) -> None:
-        super().__init__(secrets.token_urlsafe(9), wire)
+        super().__init__(secrets.token_urlsafe(9), wire, events.rooms)
         self._events = events
         self._limits = limits
         self._inbox: deque[AnyMessage | str] = deque()
         self._worker: asyncio.Task[None] | None = None
-        self._tokens = 2 * limits.message_rate
-        self._at = time.monotonic()
-        self._refused = 0
+        self._budget = Budget(limits.message_rate)
         delays = Reconnect(limits.min_delay, limits.max_delay)
         now = rfc3339(clock.now())
         self.send(Welcome(now, self.id, LARGEST_MESSAGE, limits.ping_interval, delays))
@@ -91,21 +89,13 @@ class Socket(Member):
         finally:
             self._worker = None
 
-    def _within_budget(self, id: object) -> bool:
-        rate = self._limits.message_rate
-        now = time.monotonic()
-        self._tokens = min(2 * rate, self._tokens + (now - self._at) * rate)
-        self._at = now
-        if self._tokens >= 1:
-            self._tokens -= 1
-            self._refused = 0
-            return True
-        self._refused += 1
-        error = PollroomError("RATE_LIMITED", retry_after=round((1 - self._tokens) / rate, 3))
-        self.send(ErrorMessage.of(error, id))  # type: ignore[arg-type]
-        if self._refused >= REFUSED_IN_A_ROW:
-            self.close(TOO_MANY)
-        return False
+    def _within_budget(self, id: str | UnsetType) -> bool:
+        wait = self._budget.take()
+        if wait:
+            self.send(ErrorMessage.of(PollroomError("RATE_LIMITED", retry_after=wait), id))
+            if self._budget.ignored:
+                self.close(TOO_MANY)
+        return not wait
 
 
 class AsgiWire:

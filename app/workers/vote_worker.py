@@ -17,6 +17,7 @@ from app.modules.vote import model
 from app.modules.vote.types import LogEntry
 from app.ports import Busy, Clock, Database, Queries, VoteLog
 from app.services.recording import READER, Recorder, StaleOffset
+from app.services.trimming import LAG_LIMIT, trim_bound
 from app.utils import logger
 from app.utils.errors import PollroomError, unavailable
 
@@ -40,7 +41,7 @@ log = logger.get(__name__)
 
 class VoteWorker:
     """``owner`` names this worker among all that share the log. ``restore`` rewrites a partition from the ledger where SQL is
-    older than the log.
+    older than the log. ``lag_limit``: entries that the log is kept for a relay behind SQL.
 
     ``pending``: entries read and not stored yet. ``error``: why storing fails, none while it does not.
     """
@@ -54,6 +55,7 @@ class VoteWorker:
         partitions: int,
         owner: str,
         restore: Callable[[int], Awaitable[bool]],
+        lag_limit: int = LAG_LIMIT,
     ) -> None:
         self._database = database
         self._votes = votes
@@ -62,6 +64,7 @@ class VoteWorker:
         self._partitions = partitions
         self._owner = owner
         self._restore = restore
+        self._lag_limit = lag_limit
         # Partitions whose rows were found whole since this worker leased them.
         self._whole: set[int] = set()
         self._at_once = asyncio.Semaphore(AT_ONCE)
@@ -85,14 +88,14 @@ class VoteWorker:
         """Until cancelled. An outage is retried without end; a partition that fails does not hold up the others."""
         failures = 0
         try:
-            while _wanted():
+            while wanted():
                 try:
                     await self._round()
                     failures = 0
                 except Exception as error:
                     failures += 1
                     self._note(error)
-                    await asyncio.sleep(_backoff(failures))
+                    await asyncio.sleep(backoff(failures))
         finally:
             with suppress(Exception):
                 async with asyncio.timeout(GIVE_BACK_SECONDS):
@@ -135,14 +138,14 @@ class VoteWorker:
 
         Errors are logged and tried again.
         """
-        while _wanted():
+        while wanted():
             try:
                 for poll_id in await due_to_close(self._database, self._clock.now(), SWEEP_POLLS):
                     await self._close(poll_id, close)
                 async with self._database.transaction() as q:
                     await remove_expired(q, self._clock.now() - EXPIRED_MS)
             except Exception as error:
-                log.warning("the sweep failed", error=_text(error))
+                log.warning("the sweep failed", error=shown(error))
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _close(self, poll_id: str, close: Callable[[str], Awaitable[object]]) -> None:
@@ -150,7 +153,7 @@ class VoteWorker:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await close(poll_id)
         except Exception as error:
-            log.warning("cannot close a poll that is due", poll=poll_id, error=_text(error))
+            log.warning("cannot close a poll that is due", poll=poll_id, error=shown(error))
 
     async def _round(self) -> None:
         if time.monotonic() >= self._renew_at:
@@ -199,15 +202,16 @@ class VoteWorker:
             self._renew_at = 0.0
             self._whole.discard(partition)
             failures = self._resting.get(partition, (0, 0.0))[0] + 1
-            self._resting[partition] = (failures, time.monotonic() + _backoff(failures))
+            self._resting[partition] = (failures, time.monotonic() + backoff(failures))
             self._note(error)
 
     async def _trim(self, partition: int, generation: int, last_id: str) -> None:
         try:
-            await self._votes.trim(partition, generation, last_id)
+            bound = await trim_bound(self._database, partition, generation, last_id, self._lag_limit)
+            await self._votes.trim(partition, generation, bound)
         except (PollroomError, Busy) as error:
             log.warning(
-                "log not trimmed", partition=partition, error=_text(error)
+                "log not trimmed", partition=partition, error=shown(error)
             )  # the next one includes it
 
     async def _lease(self, q: Queries) -> None:
@@ -241,12 +245,15 @@ class VoteWorker:
             counts[holder] -= 1
             if await model.take_lease_from(q, READER, partition, holder, self._owner, until):
                 mine.add(partition)
-        self._offsets = {p: (offsets[p].generation, offsets[p].last_id) for p in sorted(mine)}
+        found = {p: (offsets[p].generation, offsets[p].last_id) for p in sorted(mine)}
+        # Moved by others, or back: SQL may be another one than before.
+        self._whole -= {p for p, at in self._offsets.items() if found.get(p) != at}
+        self._offsets = found
         self._resting = {p: rest for p, rest in self._resting.items() if p in mine}
         self._unstored = {p: n for p, n in self._unstored.items() if p in mine}
 
     def _note(self, error: Exception) -> None:
-        self.error = _text(error)
+        self.error = shown(error)
         expected = isinstance(error, PollroomError | Busy | StaleOffset)
         log.warning("votes not stored yet", error=self.error, exc_info=None if expected else error)
 
@@ -265,7 +272,7 @@ def batches(entries: Sequence[LogEntry]) -> Iterator[list[LogEntry]]:
         yield batch
 
 
-def _wanted() -> bool:
+def wanted() -> bool:
     """False once this task was cancelled.
 
     A loop must ask: redis-py sends within ``asyncio.wait_for``, which before Python 3.12 loses a cancellation that comes
@@ -280,12 +287,12 @@ def _order(entry_id: str) -> tuple[int, int]:
     return int(time_part), int(number or 0)
 
 
-def _backoff(failures: int) -> float:
+def backoff(failures: int) -> float:
     least, most = BACKOFF_SECONDS
     return min(most, least * float(2 ** min(failures - 1, 10)))
 
 
-def _text(error: BaseException) -> str:
+def shown(error: BaseException) -> str:
     """The driver's own words where there are some."""
-    shown = error.__cause__ or error
-    return f"{type(shown).__name__}: {shown}"[:200]
+    cause = error.__cause__ or error
+    return f"{type(cause).__name__}: {cause}"[:200]

@@ -53,22 +53,22 @@ VALUES (:reader, :partition, 1, '0-0', NULL, NULL);
 
 -- name: offset.find
 -- How far a reader has come in a partition.
-SELECT `partition`, generation, last_id, fencing, lease_owner, lease_until
+SELECT `partition`, generation, last_id, fencing, lease_owner, lease_until, passed
 FROM log_offsets WHERE reader = :reader AND `partition` = :partition;
 
 -- name: offset.lock
 -- Like offset.find; holds up the worker and the verifier.
-SELECT `partition`, generation, last_id, fencing, lease_owner, lease_until
+SELECT `partition`, generation, last_id, fencing, lease_owner, lease_until, passed
 FROM log_offsets WHERE reader = :reader AND `partition` = :partition {{for_update}};
 
 -- name: offset.all
 -- All partitions of a reader.
-SELECT `partition`, generation, last_id, fencing, lease_owner, lease_until
+SELECT `partition`, generation, last_id, fencing, lease_owner, lease_until, passed
 FROM log_offsets WHERE reader = :reader ORDER BY `partition`;
 
 -- name: offset.advance
 -- Compare and set: matches nothing where another worker was faster or the generation has moved on.
-UPDATE log_offsets SET last_id = :last_id
+UPDATE log_offsets SET last_id = :last_id, passed = passed + :entries
 WHERE reader = :reader AND `partition` = :partition AND generation = :generation AND last_id = :old_id;
 
 -- name: offset.fence

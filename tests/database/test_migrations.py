@@ -72,7 +72,7 @@ async def test_a_missing_file_is_refused(url: str, files: Path) -> None:
 
 
 async def test_an_interrupted_migration_is_finished_by_the_next(url: str, files: Path) -> None:
-    later = files / "migrations" / "0002_more.sql"
+    later = files / "migrations" / "9999_more.sql"
     text = "CREATE TABLE IF NOT EXISTS more (id BIGINT, n BIGINT);\nCREATE INDEX more_n ON more (n);\n"
     async with SqlDatabase(url) as database:
         await database.migrate(1)

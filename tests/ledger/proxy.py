@@ -11,11 +11,13 @@ CHUNK = 1 << 16
 class Proxy:
     """``url``: of the proxy. A chunk is what one read brought: for small messages, one message or pipeline.
 
-    ``swallow``: the next replies of which nothing comes back. ``cut``: asked at each reply; true ends the client's
-    connection in its place, after Redis has executed. ``silence()``: nothing passes, in either direction, for good, on
-    connections that are open and on those to come, until ``speak()``. ``pause()``: requests wait in the proxy and are
-    delivered by ``resume()``, also those of clients that are gone by then. ``hold_first()``: likewise, but only the next
-    request of all; ``delivered`` is set when Redis has answered it.
+    - ``swallow``: that many replies to come get lost; ``swallowed`` is set by each.
+    - ``cut``: asked at each reply; true ends the client's connection in its place, after Redis has executed.
+    - ``silence()``: whatever is sent gets lost, on connections that are open and on those to come, until ``speak()``;
+      ``lost`` is set by it. ``mute()``: likewise for good, on those alone that are open.
+    - ``pause()``: requests wait in the proxy; ``resume()`` delivers them, also those of clients that are gone by then.
+      ``held`` is set by the first. ``hold_first()``: likewise, but that one alone waits; ``delivered`` is set when Redis
+      has answered it, or had ended that connection before.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -30,14 +32,15 @@ class Proxy:
         self.swallowed = asyncio.Event()
         self.cuts = 0
         self.cut: Callable[[], bool] = lambda: False
+        self.lost = asyncio.Event()
         self.held = asyncio.Event()
         self.delivered = asyncio.Event()
         self._hold_first = False
         self._stuck: set[asyncio.StreamWriter] = set()
+        self._ended: set[int] = set()
         self.url = ""
 
     def pause(self) -> None:
-        """``held`` is set when a request waits."""
         self.held.clear()
         self._open.clear()
 
@@ -50,9 +53,9 @@ class Proxy:
 
     def silence(self) -> None:
         self._silent = True
+        self.lost.clear()
 
     def mute(self) -> None:
-        """Nothing passes any more on the connections that are open; they stay open."""
         self._mute = self.connections
 
     def speak(self) -> None:
@@ -62,6 +65,14 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        try:
+            # Python 3.11 complains of a handler that was cancelled.
+            with suppress(asyncio.CancelledError):
+                await self._serve(reader, writer)
+        finally:
+            self._tasks.discard(task)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         number = self.connections
         there: asyncio.StreamWriter | None = None
@@ -73,7 +84,6 @@ class Proxy:
         except* OSError:
             pass
         finally:
-            self._tasks.discard(task)
             for end in (writer, there):
                 if end is not None:
                     end.close()
@@ -83,11 +93,14 @@ class Proxy:
     async def _requests(self, number: int, reader: asyncio.StreamReader, there: asyncio.StreamWriter) -> None:
         while data := await _read(reader):
             if self._silent or number <= self._mute:
+                self.lost.set()
                 continue
             if not self._open.is_set() and (not self._hold_first or not self.held.is_set()):
                 self.held.set()
                 await self._open.wait()
                 self._stuck.add(there)
+                if number in self._ended:
+                    self.delivered.set()
             there.write(data)
         there.write_eof()
 
@@ -102,6 +115,7 @@ class Proxy:
             if there in self._stuck:
                 self.delivered.set()
             if self._silent or number <= self._mute:
+                self.lost.set()
                 continue
             if self.swallow > 0:
                 self.swallow -= 1
@@ -111,6 +125,7 @@ class Proxy:
                 writer.transport.abort()
             elif not writer.is_closing():
                 writer.write(data)
+        self._ended.add(number)
         writer.close()
 
     async def close(self) -> None:

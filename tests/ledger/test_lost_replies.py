@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 
+from app.modules.vote.types import Receipt
 from tests.ledger.proxy import Proxy
 from tests.ledger.world import Answer, World, answers, ballot, receipts, world
 from tests.services import RedisServer
@@ -18,7 +19,7 @@ async def test_lost_replies_never_count_twice(server: RedisServer, between: Prox
         between.cut = lambda: chance.random() < 0.3
         got: list[Answer] = []
         while between.cuts < 25:
-            futures = []
+            futures: list[asyncio.Future[Receipt]] = []
             for _ in range(chance.randrange(1, 40)):
                 n = len(got) + len(futures)
                 one = ballot(chance.choice(polls), f"v{n % 50}", f"b{n}", f"o{1 + n % 4}")

@@ -7,6 +7,7 @@ import asyncio
 import copy
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,7 +60,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self, runner: asyncio.Runner, url: str) -> None:
         super().__init__()
         self._run = runner.run
-        self._world = World(url, url, partitions=1, limit=10_000, timeout=5)
+        self._url = url
+        self._world: World
         self._sent: list[Ballot] = []
         self._polls: dict[str, Poll] = {}
 
@@ -70,17 +72,18 @@ class LedgerMachine(RuleBasedStateMachine):
         self._run(self._begin(kinds))
 
     async def _begin(self, kinds: Sequence[str]) -> None:
+        self._world = World(self._url, self._url, partitions=1, limit=10_000, timeout=5)
         await self._world.direct.flushdb()
         await self._world.open()
         for id, kind in zip(POLLS, kinds, strict=True):
             now = await self._world.time()
-            changes = {
+            rules_of: dict[str, dict[str, Any]] = {
                 "open": {},
                 "draft": {"draft": True},
                 "scheduled": {"opens_at": now + FAR},
                 "closing": {"opens_at": now - 1, "closes_at": now + FAR},
-            }[kind]
-            await self._world.poll(id, **changes)
+            }
+            await self._world.poll(id, **rules_of[kind])
             self._polls[id] = Poll.made(self._world.rules[id], now)
 
     def teardown(self) -> None:
@@ -195,6 +198,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(poll=polls, batch=batches)
     def close_by_time(self, poll: str, batch: list[Ballot]) -> None:
         """Votes on both sides of ``closesAt``."""
+        if self._polls[poll].deleted:
+            return
         self._edit(poll, closes_at=self._run(self._world.time()) + SOON)
         self._cast(batch)
         self._run(self._world.until(self._polls[poll].closes))
@@ -232,7 +237,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def open_by_time(self, poll: str, batch: list[Ballot]) -> None:
         """Votes on both sides of ``opensAt``."""
         model = self._polls[poll]
-        if not model.opened and not model.rules.draft:
+        if not (model.opened or model.rules.draft or model.deleted):
             self._edit(poll, opens_at=self._run(self._world.time()) + SOON)
             self._cast(batch)
             self._run(self._world.until(self._polls[poll].opens))
@@ -315,7 +320,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def test_the_scripts_agree_with_the_model(url: str) -> None:
     with asyncio.Runner() as runner:
         run_state_machine_as_test(
-            lambda: LedgerMachine(runner, url),
+            partial(LedgerMachine, runner, url),  # type: ignore[arg-type]
             settings=settings(
                 max_examples=EXAMPLES,
                 stateful_step_count=STEPS,

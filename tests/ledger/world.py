@@ -166,7 +166,8 @@ class World:
         """All entries of all partitions: id, decoded payload."""
         entries: list[tuple[str, list[Any]]] = []
         for partition in range(self.keys.partitions):
-            for id, fields in await self.direct.xrange(self.keys.log(partition, GENERATION)):
+            found: Any = await self.direct.xrange(self.keys.log(partition, GENERATION))
+            for id, fields in found:
                 entries.append((id.decode(), msgspec.msgpack.decode(fields[b"e"])))
         return entries
 

@@ -6,6 +6,7 @@ import pytest
 
 from app.modules.poll import model as polls
 from app.modules.vote import model as votes
+from app.utils.errors import PollroomError
 from tests.recovery.backup import backup
 from tests.recovery.site import Node, Site, received, running, until
 from tests.recovery.test_emptied import all_repeat, equal, some_votes
@@ -96,8 +97,6 @@ async def test_a_backup_of_an_earlier_generation(site: Site, restarted: bool) ->
 
 
 async def _reads(node: Node, poll: polls.Rules) -> bool:
-    from app.utils.errors import PollroomError
-
     try:
         await node.state(poll)
     except PollroomError:

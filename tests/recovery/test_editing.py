@@ -120,7 +120,7 @@ async def test_new_times_that_come_too_late_leave_nothing_of_their_edit(site: Si
     async with site.open(worker=True) as node:
         poll = await node.poll()
         ends = (await node.state(poll)).now + 1500
-        rules, _ = await node.stores.editor.edit(
+        await node.stores.editor.edit(
             poll.id, lambda now, _: replace(now, closes_at=ends, version=now.version + 1)
         )
         with pytest.raises(PollroomError, match=r"closed|CLOSED"):

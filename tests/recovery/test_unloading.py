@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from app.modules.vote import model
 from app.services.unloading import Unloader
 from tests.recovery.site import Node, Site, ballot, received, repeats, until
 
@@ -130,8 +131,6 @@ async def test_a_poll_with_dead_letters_is_not_answered_from_sql(small: Site) ->
 
 
 async def _bury(node: Node, poll) -> None:
-    from app.modules.vote import model
-
     async with node.stores.database.transaction() as q:
         await model.add_dead_letter(
             q, poll_id=poll.id, partition=0, generation=1, entry_id="1-1", entry="", error="?", created_at=0

@@ -9,8 +9,15 @@ from app.adapters.redis.keys import Keys
 from app.adapters.redis.pipe import bulk
 from app.modules.vote.types import Ballot, Receipt
 
-Entry = tuple[Ballot, "asyncio.Future[Receipt]", float]
-"""A ballot that waits, who waits for it, and since when (monotonic seconds)."""
+Entry = tuple[Ballot, "asyncio.Future[Receipt]", float, float]
+"""A ballot that waits, who waits for it, since when, and until when a lost copy of it may still be executed (0: none is).
+
+Monotonic seconds.
+"""
+
+DEADLINE_SECONDS = 3.0
+SETTLED_SECONDS = 0.25
+"""Beyond the deadline, for the difference between our estimate of Redis ``TIME`` and ``TIME`` itself."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -28,11 +35,12 @@ class Batch:
         self.partition = partition
         self.entries = entries
         self.sent = time.monotonic()
+        self.sendings = 0
         self._deadline = deadline_ms
         positions: dict[str, int] = {}
         packed = []
         ballots = []
-        for ballot, _, _ in entries:
+        for ballot, _, _, _ in entries:
             poll_id = ballot.poll_id
             position = positions.get(poll_id)
             if position is None:
@@ -45,7 +53,13 @@ class Batch:
         self._number_of_keys = 2 + 3 * len(positions)
         self._body = _encode((list(positions), ballots))
 
+    @property
+    def over(self) -> float:
+        """When nothing that was sent can be executed any more."""
+        return self.sent + DEADLINE_SECONDS + SETTLED_SECONDS
+
     def command(self, digest: str, keys: Keys, generation: int, publish: str) -> bytes:
+        self.sendings += 1
         number = self._number_of_keys
         fence, log = keys.fence(self.partition), keys.log(self.partition, generation)
         head = ("EVALSHA", digest, str(number), fence, log)

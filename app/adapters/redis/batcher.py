@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from redis.exceptions import NoScriptError
 
-from app.adapters.redis.batch import Batch, Entry, fail
+from app.adapters.redis.batch import DEADLINE_SECONDS, Batch, Entry, fail
 from app.adapters.redis.client import REFUSED, SILENT
 from app.adapters.redis.clock import RedisClock
 from app.adapters.redis.keys import Keys
@@ -25,10 +25,9 @@ from app.utils import logger
 from app.utils.errors import PollroomError, unavailable
 
 LARGEST_BATCH = 256
-DEADLINE_SECONDS = 3.0
-SETTLED_SECONDS = 0.25
-"""Beyond the deadline, for the difference between our estimate of Redis ``TIME`` and ``TIME`` itself."""
 RETRY_SECONDS = 0.05
+FINAL = ("POLL_CLOSED", "BALLOT_ID_REUSED")
+"""Refusals that every later copy of a ballot meets, too."""
 HELD_SECONDS = 0.01
 
 Load = Callable[[str], Awaitable[Callable[[Ballot], Awaitable[Receipt]] | None]]
@@ -72,7 +71,7 @@ class Batcher:
         if self.waiting >= self._limit:
             raise unavailable()
         future: asyncio.Future[Receipt] = self._loop.create_future()
-        entry = (ballot, future, time.monotonic())
+        entry = (ballot, future, time.monotonic(), 0.0)
         self.waiting += 1
         parked = self._parked.get(ballot.poll_id)
         if parked is not None:
@@ -89,6 +88,7 @@ class Batcher:
     async def run(self, load: Load, verify: Callable[[int], Awaitable[None]]) -> None:
         """Until cancelled. ``load`` brings an absent poll into Redis; ``verify`` a partition whose fence does not hold."""
         self._load, self._verify = load, verify
+        batches: list[Batch] = []
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 while True:
@@ -99,7 +99,8 @@ class Batcher:
                         await self._deliver(batches)
         finally:
             await self._pipe.close()
-            for queue in [*self._queues.values(), *self._parked.values()]:
+            under_way = [batch.entries for batch in batches]
+            for queue in [*under_way, *self._queues.values(), *self._parked.values()]:
                 for entry in queue:
                     fail(entry, unavailable())
 
@@ -118,7 +119,7 @@ class Batcher:
                 entry = queue.popleft()
                 if now - entry[2] > DEADLINE_SECONDS:
                     self.waiting -= 1
-                    fail(entry, unavailable())
+                    self._refuse(entry, unavailable())
                 else:
                     entries.append(entry)
             if entries:
@@ -145,8 +146,9 @@ class Batcher:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _call(self, batches: list[Batch]) -> Sequence[list[Any] | Exception]:
+        fence = self._keys.fence(batches[0].partition)
         if "cast" not in self._scripts.digests:
-            await self._scripts.load()
+            await self._scripts.load(fence)
         digest = self._scripts.digests["cast"]
         replies = await self._pipe.send(
             [
@@ -155,13 +157,13 @@ class Batcher:
             ]
         )
         if any(isinstance(reply, NoScriptError) for reply in replies):
-            await self._scripts.load()
+            await self._scripts.load(fence)
         return [reply if isinstance(reply, Exception) else _decode(reply) for reply in replies]
 
     async def _take(self, batch: Batch, reply: "list[Any] | Exception", asked: float) -> bool:
         """Hand out what Redis answered; false where the batch must be sent again."""
         if isinstance(reply, Exception):
-            expired = time.monotonic() - batch.sent > DEADLINE_SECONDS + SETTLED_SECONDS
+            expired = time.monotonic() > batch.over
             retriable = isinstance(reply, (*SILENT, NoScriptError))
             if retriable and not expired:
                 return False
@@ -169,7 +171,7 @@ class Batcher:
             self._finish(batch, unavailable())
             return True
         if reply[0] == "fenced":
-            if time.monotonic() - batch.sent > DEADLINE_SECONDS + SETTLED_SECONDS:
+            if time.monotonic() > batch.over:
                 self._finish(batch, unavailable())
                 return True
             if reply[1]:
@@ -189,7 +191,7 @@ class Batcher:
                 waiting.setdefault(entry[0].poll_id, (word == "absent", []))[1].append(entry)
                 continue
             self.waiting -= 1
-            ballot, future, _ = entry
+            ballot, future, _, _ = entry
             if future.done():
                 continue
             if word == "ok":
@@ -198,10 +200,20 @@ class Batcher:
                 choices = tuple(answer[3])
                 future.set_result(Receipt(ballot.id, ballot.poll_id, choices, answer[1], answer[2], True))
             else:
-                future.set_exception(PollroomError(word))
+                self._refuse(entry, PollroomError(word), batch.over if batch.sendings > 1 else 0.0)
         for poll_id, (absent, entries) in waiting.items():
+            if batch.sendings > 1:
+                entries = [(ballot, future, since, batch.over) for ballot, future, since, _ in entries]
             self._park(batch.partition, poll_id, entries, absent=absent)
         return True
+
+    def _refuse(self, entry: Entry, error: PollroomError, over: float = 0.0) -> None:
+        """A refusal is not remembered: it goes out only when no lost copy of the ballot can be taken any more."""
+        wait = max(entry[3], over) - time.monotonic()
+        if wait <= 0 or error.code in FINAL:
+            fail(entry, error)
+        else:
+            self._loop.call_later(wait, fail, entry, error)
 
     async def _try_to_verify(self, partition: int) -> None:
         try:
@@ -243,7 +255,7 @@ class Batcher:
             entry = parked.popleft()
             self.waiting -= 1
             if answer is None:
-                fail(entry, error or unavailable())
+                self._refuse(entry, error or unavailable())
                 continue
             try:
                 receipt = await answer(entry[0])

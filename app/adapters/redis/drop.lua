@@ -1,7 +1,7 @@
--- Removes a poll that is older than SQL's, while nobody can vote: only where the fence does not hold. No prelude.
+-- Removes a poll that is older than SQL's, while nobody can vote: only where the fence does not hold. No prelude but
+-- the server's name.
 -- KEYS: fence, poll, counts, ballots. ARGV[1]: SQL's seq. Answers 1 or 0.
 
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 if redis.call('HGET', KEYS[1], 'run') == run then return 0 end
 local seq = redis.call('HGET', KEYS[2], 'seq')
 if seq and tonumber(seq) >= tonumber(ARGV[1]) then return 0 end

@@ -1,8 +1,7 @@
 """What an acknowledgement of this Redis means."""
 
-from redis.asyncio import Redis
-
 from app.adapters.redis.client import REFUSED, SILENT
+from app.adapters.redis.cluster import Client, Cluster, servers
 
 WANTED = {
     "appendonly": "yes",
@@ -12,17 +11,23 @@ WANTED = {
 }
 
 
-async def durability(client: Redis) -> tuple[bool | None, str]:
+async def durability(client: Client) -> tuple[bool | None, str]:
     """Whether every vote is on disk before its answer (none: cannot be read), and how Redis is set."""
-    found: dict[str, str] = {}
+    wrong: dict[str, str] = {}
     try:
-        for name in WANTED:
-            answer: dict[str, str] = await client.config_get(name)  # type: ignore[assignment]
-            found |= answer
+        for server in await servers(client):
+            for name, value in WANTED.items():
+                answer: dict[str, str] = await server.config_get(name)  # type: ignore[assignment]
+                if answer.get(name) != value:
+                    wrong[name] = answer.get(name, "?")
     except (*SILENT, *REFUSED) as error:
         return None, f"Redis does not say ({type(error).__name__})"
-    wrong = {name: found.get(name, "?") for name, value in WANTED.items() if found.get(name) != value}
     if not wrong:
-        return True, "Redis writes each vote to disk before it answers (appendfsync always)"
+        failover = ", and a failover to a replica may lose the last ones"
+        replicated = isinstance(client, Cluster) and client.replicated
+        return (
+            True,
+            "Redis writes each vote to disk before it answers (appendfsync always)" + failover * replicated,
+        )
     said = ", ".join(f"{name} {value}" for name, value in wrong.items())
     return False, f"Redis may lose acknowledged votes ({said})"

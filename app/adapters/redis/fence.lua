@@ -1,7 +1,8 @@
--- Marks the partition as verified, unless the server was restarted since it was compared. No prelude.
+-- Marks the partition as verified, unless the server was restarted since it was compared. No prelude but the
+-- server's name.
 -- KEYS[1]: fence. ARGV[1]: run id that the comparison saw, ARGV[2]: generation. Answers 1, or 0 for another server.
 
-if string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') ~= ARGV[1] then return 0 end
+if run ~= ARGV[1] then return 0 end
 if redis.call('HGET', KEYS[1], 'generation') ~= ARGV[2] then redis.call('HDEL', KEYS[1], 'trimmed') end
 redis.call('HSET', KEYS[1], 'run', ARGV[1], 'generation', ARGV[2])
 return 1

@@ -3,9 +3,9 @@
 from typing import Any
 
 from msgspec import Struct
-from redis.asyncio import Redis
 
 from app.adapters.redis.client import REFUSED, SILENT
+from app.adapters.redis.cluster import Client, Cluster, servers
 from app.adapters.redis.durability import durability
 from app.adapters.redis.keys import Keys
 from app.adapters.redis.scripts import Scripts
@@ -25,34 +25,33 @@ class FenceState(Struct, frozen=True):
 
 
 class RedisFences:
-    def __init__(self, client: Redis, keys: Keys) -> None:
+    def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
         self._scripts = Scripts(client)
 
     async def inspect(self, partition: int) -> FenceState:
         try:
-            info: Any = await self._client.info("server")
-            fence: Any = await self._client.hmget(self._keys.fence(partition), "run", "generation", "trimmed")
+            found = await self._scripts.call("inspect", [self._keys.fence(partition)], [])
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
-        verified, generation, trimmed = fence
-        return FenceState(
-            info["run_id"],
-            verified.decode() if verified else None,
-            int(generation or 0),
-            trimmed.decode() if trimmed else "0-0",
-        )
+        run, verified, generation, trimmed = found
+        return FenceState(run, verified or None, int(generation or 0), trimmed or "0-0")
 
     async def trusted(self) -> bool:
-        """Whether a restart of this server loses nothing: it says ``always``, and neither has nor was a replica."""
+        """Whether a restart loses nothing: every server says ``always``, and neither has nor was a replica."""
         safe, _ = await durability(self._client)
+        if not safe:
+            return False
         try:
-            info: Any = await self._client.info("replication")
+            for server in await servers(self._client):
+                info: Any = await server.info("replication")
+                alone = info.get("role") == "master" and info.get("connected_slaves") == 0
+                if not alone or str(info.get("master_replid2", 0)).strip("0"):
+                    return False
         except (*SILENT, *REFUSED):
             return False
-        alone = info.get("role") == "master" and info.get("connected_slaves") == 0
-        return bool(safe) and alone and not str(info.get("master_replid2", 0)).strip("0")
+        return not (isinstance(self._client, Cluster) and self._client.replicated)
 
     async def write(self, partition: int, run: str, generation: int) -> bool:
         """False where the server was restarted since ``inspect`` saw ``run``."""

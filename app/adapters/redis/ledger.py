@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
 
 from app.adapters.redis.batcher import Batcher, Load
 from app.adapters.redis.client import REFUSED, SILENT
 from app.adapters.redis.clock import RedisClock
+from app.adapters.redis.cluster import Client, Cluster
 from app.adapters.redis.keys import Keys
 from app.adapters.redis.packing import pack_ballots
+from app.adapters.redis.partitions import Partitions
 from app.adapters.redis.pipe import Pipe
 from app.adapters.redis.scripts import Scripts
 from app.modules.poll.types import Rules
@@ -60,7 +61,7 @@ def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
 class RedisLedger:
     def __init__(
         self,
-        client: Redis,
+        client: Client,
         keys: Keys,
         clock: RedisClock,
         *,
@@ -72,8 +73,22 @@ class RedisLedger:
         self._publish = publish
         self._scripts = Scripts(client)
         self.generations: dict[int, int] = dict.fromkeys(range(keys.partitions), 1)
-        self.batcher = Batcher(
-            self._scripts, Pipe(client), keys, clock, self.generations, limit=queued_ballots, publish=publish
+
+        def batcher(key: str, limit: int) -> Batcher:
+            return Batcher(
+                self._scripts,
+                Pipe(client, key),
+                keys,
+                clock,
+                self.generations,
+                limit=limit,
+                publish=publish,
+            )
+
+        self.batcher: Batcher | Partitions = (
+            Partitions(batcher, keys, queued_ballots)
+            if isinstance(client, Cluster)
+            else batcher("", queued_ballots)
         )
         self.cast = self.batcher.cast
         self._verifying: dict[int, asyncio.Task[None]] = {}

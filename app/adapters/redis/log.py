@@ -1,21 +1,25 @@
 """The vote log as the worker reads it: one stream a partition and generation, plain ``XREAD``, no consumer groups."""
 
+import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from redis.asyncio import Redis
-
 from app.adapters.redis.client import REFUSED, SILENT
+from app.adapters.redis.cluster import Client, Cluster
 from app.adapters.redis.keys import Keys
 from app.adapters.redis.scripts import Scripts
 from app.modules.vote.types import LogEntry
 from app.utils.errors import unavailable
 
+POLL_SECONDS = 0.05
+"""In a cluster no command waits for logs of several slots: they are asked this often."""
+
 
 class RedisVoteLog:
-    """``client`` must allow an answer to take as long as ``block_ms``."""
+    """``client`` must allow an answer to take as long as ``block_ms``, but for a cluster's."""
 
-    def __init__(self, client: Redis, keys: Keys) -> None:
+    def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
         self._scripts = Scripts(client)
@@ -28,7 +32,10 @@ class RedisVoteLog:
         }
         partitions = {self._keys.log(p, gen).encode(): p for p, (gen, _) in offsets.items()}
         try:
-            reply: Any = await self._client.xread(streams, count=count, block=block_ms or None)
+            if isinstance(self._client, Cluster):
+                reply: Any = await self._poll(self._client, streams, count, block_ms)
+            else:
+                reply = await self._client.xread(streams, count=count, block=block_ms or None)
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
         return {
@@ -37,6 +44,24 @@ class RedisVoteLog:
             ]
             for stream, entries in reply or []
         }
+
+    async def _poll(
+        self, cluster: Cluster, streams: Mapping[str, str], count: int, block_ms: int
+    ) -> list[Any]:
+        """What ``XREAD`` answers. Logs of a node that is away are left out, unless all are away."""
+        until = time.monotonic() + block_ms / 1000
+        while True:
+            pipe = cluster.pipeline()
+            for stream, last in streams.items():
+                pipe.xread({stream: last}, count=count)
+            replies = await pipe.execute(raise_on_error=False)
+            failures = [reply for reply in replies if isinstance(reply, Exception)]
+            if len(failures) == len(replies):
+                raise failures[0]
+            found = [pair for reply in replies if not isinstance(reply, Exception) for pair in reply or []]
+            if found or time.monotonic() >= until:
+                return found
+            await asyncio.sleep(POLL_SECONDS)
 
     async def trim(self, partition: int, generation: int, bound: str) -> None:
         milliseconds, _, number = bound.partition("-")

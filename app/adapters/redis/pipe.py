@@ -7,8 +7,10 @@ Connecting, logging in and TLS remain the library's.
 from collections.abc import Sequence
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
+
+from app.adapters.redis.client import SILENT
+from app.adapters.redis.cluster import MOVED, Client, Cluster, Moving, node_of
 
 
 def bulk(value: bytes) -> bytes:
@@ -19,8 +21,10 @@ def bulk(value: bytes) -> bytes:
 class Pipe:
     """Commands in, as many replies out, in one round trip. One caller at a time."""
 
-    def __init__(self, client: Redis) -> None:
-        self._pool = client.connection_pool
+    def __init__(self, client: Client, key: str) -> None:
+        """To the server of ``key``: in a cluster the one that serves its partition at the moment."""
+        self._client = client
+        self._key = key
         self._connection: Any = None
 
     async def send(self, commands: Sequence[bytes]) -> list[Any]:
@@ -29,7 +33,8 @@ class Pipe:
         Raises the library's connection errors; the connection is then closed, so that a late reply meets nobody.
         """
         if self._connection is None:
-            self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            server = await node_of(self._client, self._key)
+            self._connection = server.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             await self._connection.send_packed_command(commands, check_health=False)
             replies: list[Any] = []
@@ -38,10 +43,20 @@ class Pipe:
                     replies.append(await self._connection.read_response())
                 except ResponseError as error:
                     replies.append(error)
-            return replies
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, SILENT):
+                self._doubt()
             await self.close()
             raise
+        if any(isinstance(reply, MOVED) for reply in replies):
+            self._doubt()
+            await self.close()
+            replies = [Moving(str(reply)) if isinstance(reply, MOVED) else reply for reply in replies]
+        return replies
+
+    def _doubt(self) -> None:
+        if isinstance(self._client, Cluster):
+            self._client.doubt(self._key)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

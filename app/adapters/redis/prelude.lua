@@ -1,10 +1,9 @@
--- Prefixed to every script of the ledger.
+-- Prefixed to every script of the ledger, after what names the server (`run`).
 -- KEYS[1] fence of the partition, KEYS[2] its log; ARGV[1] generation, ARGV[2] PUBLISH or SPUBLISH.
 -- Answers are msgpack arrays whose first element is a word. Redis does not roll back: a script validates everything
 -- before its first write. Times are milliseconds since the epoch, 0 for none.
 
 local fence = redis.call('HMGET', KEYS[1], 'run', 'generation')
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 if fence[1] ~= run or fence[2] ~= ARGV[1] then
   -- The generation that another process verified meanwhile, or 0 where nobody has.
   return cmsgpack.pack({'fenced', fence[1] == run and tonumber(fence[2]) or 0})

@@ -6,13 +6,14 @@ and whoever listens is told to read anew what it may have missed.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable
 
-from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
 from app.adapters.redis.client import ANSWER_SECONDS, REFUSED, SILENT
+from app.adapters.redis.cluster import Client, Cluster
 from app.adapters.redis.keys import Keys
 from app.utils import logger
 from app.utils.errors import unavailable
@@ -27,9 +28,13 @@ _log = logger.get(__name__)
 
 
 class RedisBus:
-    def __init__(self, client: Redis, keys: Keys) -> None:
-        """``client`` must not time out on reads: the deadlines are kept here."""
+    def __init__(self, client: Client, keys: Keys, shard: str = "") -> None:
+        """``client`` must not time out on reads: the deadlines are kept here.
+
+        ``shard``: hash tag of the one partition whose channels are sharded; none for plain pub/sub.
+        """
         self._client = client
+        self._shard = shard
         self._keys = keys
         self._handlers: dict[str, Callable[[bytes], None]] = {}
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -50,7 +55,7 @@ class RedisBus:
     async def publish(self, channel: str, payload: bytes) -> None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._client.publish(channel, payload)
+                await (self._client.spublish if self._shard else self._client.publish)(channel, payload)
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
 
@@ -63,7 +68,7 @@ class RedisBus:
         if confirmed is None:
             confirmed = self._waiting[channel] = asyncio.get_running_loop().create_future()
         try:
-            await self._pubsub.subscribe(channel)
+            await self._subscribe(self._pubsub, channel)
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await asyncio.shield(confirmed)
         except (*SILENT, *REFUSED) as error:
@@ -74,7 +79,7 @@ class RedisBus:
         self._handlers.pop(channel, None)
         if self._pubsub is not None:
             try:
-                await self._pubsub.unsubscribe(channel)
+                await (self._pubsub.sunsubscribe if self._shard else self._pubsub.unsubscribe)(channel)
             except (*SILENT, *REFUSED):
                 return  # the connection is gone, and the subscription with it
 
@@ -82,10 +87,13 @@ class RedisBus:
         """Until cancelled."""
         pause, most = BACKOFF_SECONDS
         while True:
-            pubsub = self._client.pubsub()
+            pubsub: PubSub | None = None
             try:
+                pubsub = await self._open()
                 await self._listen(pubsub)
             except (*SILENT, *REFUSED) as error:
+                if isinstance(self._client, Cluster) and self._shard:
+                    self._client.doubt(self._shard)
                 if not self.deaf:
                     pause = BACKOFF_SECONDS[0]
                     _log.warning("pub/sub lost", error=str(error)[:200])
@@ -96,13 +104,25 @@ class RedisBus:
                     confirmed.set_exception(ConnectionResetError("pub/sub lost"))
                     confirmed.exception()
                 self._waiting.clear()
-                await pubsub.aclose()  # type: ignore[no-untyped-call]
+                if pubsub is not None:
+                    await pubsub.aclose()  # type: ignore[no-untyped-call]
             await asyncio.sleep(pause)
             pause = min(pause * 2, most)
 
+    async def _open(self) -> PubSub:
+        client = self._client
+        if isinstance(client, Cluster):
+            client = await client.at(self._shard) if self._shard else random.choice(await client.masters())
+        return client.pubsub()
+
+    async def _subscribe(self, pubsub: PubSub, *channels: str) -> None:
+        await (pubsub.ssubscribe if self._shard else pubsub.subscribe)(*channels)
+
     async def _listen(self, pubsub: PubSub) -> None:
         missing = set(self._handlers)
-        await pubsub.subscribe(*missing)
+        # The library waits without end for a server that takes the connection and says nothing.
+        async with asyncio.timeout(CONFIRM_SECONDS):
+            await self._subscribe(pubsub, *missing)
         pinged = time.monotonic()
         waiting_for_pong = False
         again: asyncio.Task[None] | None = None
@@ -119,9 +139,11 @@ class RedisBus:
                         await pubsub.ping()
                     continue
                 waiting_for_pong = False
-                if message["type"] == "message":
+                if message["type"] in ("message", "smessage"):
                     self._hand_on(message["channel"].decode(), message["data"])
-                elif message["type"] == "subscribe":
+                elif message["type"] == "sunsubscribe" and message["channel"].decode() in self._handlers:
+                    raise ConnectionError("the slot has moved")
+                elif message["type"] in ("subscribe", "ssubscribe"):
                     channel = message["channel"].decode()
                     missing.discard(channel)
                     confirmed = self._waiting.pop(channel, None)

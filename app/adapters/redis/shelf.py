@@ -6,17 +6,18 @@ from typing import Any
 from redis.asyncio import Redis
 
 from app.adapters.redis.client import REFUSED, SILENT
+from app.adapters.redis.cluster import Client, node_of, servers
 from app.adapters.redis.keys import Keys
 from app.adapters.redis.packing import unpack_ballots
 from app.adapters.redis.scripts import Scripts
-from app.modules.vote.types import BallotRow
+from app.modules.vote.types import BallotRow, PollChange
 from app.utils.errors import unavailable
 
 CHUNK = 1000
 
 
 class RedisShelf:
-    def __init__(self, client: Redis, keys: Keys, publish: str = "PUBLISH") -> None:
+    def __init__(self, client: Client, keys: Keys, publish: str = "PUBLISH") -> None:
         self._client = client
         self._keys = keys
         self._publish = publish
@@ -25,15 +26,14 @@ class RedisShelf:
     async def polls(self, partition: int | None = None) -> AsyncIterator[list[str]]:
         """Ids of the polls that are held (of one partition), in chunks; one that comes or goes meanwhile may be missed."""
         tag = "{p*}" if partition is None else self._keys.tag(partition)
-        cursor: Any = 0
         found: Any
         try:
-            while True:
-                cursor, found = await self._client.scan(cursor, match=f"{tag}:poll:*", count=CHUNK)
-                if found:
-                    yield [key.decode().rpartition(":")[2] for key in found]
-                if not cursor:
-                    return
+            for server in await (servers(self._client) if partition is None else self._server(tag)):
+                cursor: Any = None
+                while cursor != 0:
+                    cursor, found = await server.scan(cursor or 0, match=f"{tag}:poll:*", count=CHUNK)
+                    if found:
+                        yield [key.decode().rpartition(":")[2] for key in found]
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
 
@@ -47,6 +47,23 @@ class RedisShelf:
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
         return {poll_id: int(seq) for poll_id, seq in zip(poll_ids, found, strict=True) if seq is not None}
+
+    async def endings(self, poll_ids: Sequence[str]) -> list[PollChange]:
+        """The closings and deletions of these polls, with the polls' seqs. A deletion is a poll's last entry."""
+        pipe = self._client.pipeline(transaction=False)
+        for poll_id in poll_ids:
+            pipe.hmget(self._keys.poll(poll_id)[0], "seq", "closed", "deleted", "last")
+        try:
+            found = await pipe.execute()
+        except (*SILENT, *REFUSED) as error:
+            raise unavailable() from error
+        changes = []
+        for poll_id, (seq, closed, deleted, last) in zip(poll_ids, found, strict=True):
+            if seq is not None and int(closed):
+                changes.append(PollChange("close", poll_id, int(seq), int(closed)))
+            if seq is not None and deleted == b"1":
+                changes.append(PollChange("delete", poll_id, int(seq), int(last.partition(b"-")[0])))
+        return changes
 
     async def drop(self, poll_id: str, seq: int) -> bool:
         """Remove a poll whose seq is below this one; never while votes are taken in its partition."""
@@ -92,6 +109,9 @@ class RedisShelf:
 
     def partition(self, poll_id: str) -> int:
         return self._keys.partition(poll_id)
+
+    async def _server(self, tag: str) -> list[Redis]:
+        return [await node_of(self._client, tag)]
 
     async def _run(self, script: str, keys: list[str], args: list[str | bytes | int]) -> Any:
         try:

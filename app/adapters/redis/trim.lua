@@ -1,6 +1,11 @@
--- Drops what every reader has from the log, and notes how far. No prelude.
+-- Drops what every reader has from the log, and notes how far: two who trim may come in either order. No prelude.
 -- KEYS: fence, log. ARGV[1]: the last entry to go, ARGV[2]: the first id that may stay, ARGV[3]: the log's generation.
 
 redis.call('XTRIM', KEYS[2], 'MINID', ARGV[2])
-if redis.call('HGET', KEYS[1], 'generation') == ARGV[3] then redis.call('HSET', KEYS[1], 'trimmed', ARGV[1]) end
+local fence = redis.call('HMGET', KEYS[1], 'generation', 'trimmed')
+if fence[1] ~= ARGV[3] then return 1 end
+local ms, number = string.match(ARGV[1], '(%d+)-(%d+)')
+local old_ms, old_number = string.match(fence[2] or '0-0', '(%d+)-(%d+)')
+ms, number, old_ms, old_number = tonumber(ms), tonumber(number), tonumber(old_ms), tonumber(old_number)
+if ms > old_ms or (ms == old_ms and number > old_number) then redis.call('HSET', KEYS[1], 'trimmed', ARGV[1]) end
 return 1

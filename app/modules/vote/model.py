@@ -15,7 +15,10 @@ ERROR_LENGTH = 500
 
 
 class Offset(Struct, frozen=True):
-    """How far a reader of the vote log has come in a partition, and who reads there until ``lease_until``."""
+    """How far a reader of the vote log has come in a partition, and who reads there until ``lease_until``.
+
+    ``passed``: how many entries it has behind it, as far as they were counted.
+    """
 
     partition: int
     generation: int
@@ -23,6 +26,7 @@ class Offset(Struct, frozen=True):
     fencing: str | None
     lease_owner: str | None
     lease_until: int | None
+    passed: int = 0
 
 
 async def store(q: Queries, rows: Sequence[BallotRow]) -> None:
@@ -84,10 +88,18 @@ async def offsets(q: Queries, reader: str) -> list[Offset]:
     return [Offset(**row) for row in await q.all("offset.all", reader=reader)]
 
 
-async def advance(q: Queries, reader: str, partition: int, generation: int, old: str, new: str) -> bool:
-    """Compare and set; false where the offset is no longer ``old`` or the generation has moved on."""
+async def advance(
+    q: Queries, reader: str, partition: int, generation: int, old: str, new: str, entries: int = 0
+) -> bool:
+    """Compare and set, past so many entries; false where it is no longer ``old`` or the generation has moved on."""
     matched = await q.run(
-        "offset.advance", reader=reader, partition=partition, generation=generation, old_id=old, last_id=new
+        "offset.advance",
+        reader=reader,
+        partition=partition,
+        generation=generation,
+        old_id=old,
+        last_id=new,
+        entries=entries,
     )
     return matched == 1
 

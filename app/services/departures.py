@@ -7,57 +7,55 @@ from msgspec import UNSET, UnsetType
 
 from app.modules.user.types import Identity
 from app.ports import Clock
+from app.services.messages import ErrorMessage
+from app.services.rooms import Attendee
 from app.utils.errors import PollroomError
-from app.websocket.member import Member
-from app.websocket.messages import ErrorMessage
-from app.websocket.rooms import Rooms
 
 BAD_TOKEN: Final = 4401
 LONGEST_TIMER: Final = 3600.0
 
 
 class Departures:
-    def __init__(self, rooms: Rooms, clock: Clock) -> None:
-        self._rooms = rooms
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._sessions: dict[str, set[Member]] = {}
-        self._expiries: dict[Member, asyncio.TimerHandle] = {}
-        self.members: set[Member] = set()
+        self._sessions: dict[str, set[Attendee]] = {}
+        self._expiries: dict[Attendee, asyncio.TimerHandle] = {}
+        self.members: set[Attendee] = set()
         self.draining = False
 
-    def arrived(self, member: Member) -> None:
+    def arrived(self, member: Attendee) -> None:
         self.members.add(member)
 
-    def identified(self, member: Member, identity: Identity) -> None:
+    def identified(self, member: Attendee, identity: Identity) -> None:
         """From now on the socket lives as long as this session and this token, instead of an earlier one's."""
         self._unbind(member)
         member.identity = identity
         self._sessions.setdefault(identity.session_id, set()).add(member)
         self._watch_expiry(member, identity)
 
-    def gone(self, member: Member) -> None:
+    def gone(self, member: Attendee) -> None:
         """Forget a connection that has ended, at once and everywhere."""
         member.closed = True
         self.members.discard(member)
         self._unbind(member)
-        self._rooms.leave_all(member)
+        member.home.leave_all(member)
 
     def logged_out(self, session_id: str) -> None:
         for member in list(self._sessions.get(session_id, ())):
             self.refuse(member, PollroomError("UNAUTHENTICATED", "The session has ended."))
 
-    def refuse(self, member: Member, error: PollroomError, id: str | UnsetType = UNSET) -> None:
+    def refuse(self, member: Attendee, error: PollroomError, id: str | UnsetType = UNSET) -> None:
         """The token does not hold (any more); ``id`` of the message that brought it."""
         member.send(ErrorMessage.of(error, id))
         self.end(member, BAD_TOKEN)
 
-    def end(self, member: Member, code: int) -> None:
+    def end(self, member: Attendee, code: int) -> None:
         """Close with a code, and out of the rooms now: nothing more is written, nobody counts it."""
         member.close(code)
         self._unbind(member)
-        self._rooms.leave_all(member)
+        member.home.leave_all(member)
 
-    def _unbind(self, member: Member) -> None:
+    def _unbind(self, member: Attendee) -> None:
         if (timer := self._expiries.pop(member, None)) is not None:
             timer.cancel()
         if member.identity is not None:
@@ -67,7 +65,7 @@ class Departures:
                 if not bound:
                     del self._sessions[member.identity.session_id]
 
-    def _watch_expiry(self, member: Member, identity: Identity) -> None:
+    def _watch_expiry(self, member: Attendee, identity: Identity) -> None:
         left = (identity.expires_at - self._clock.now()) / 1000
         if left <= 0:
             self.refuse(member, PollroomError("TOKEN_EXPIRED"))

@@ -1,0 +1,89 @@
+"""One client: who it is, what it may say, and how it is let go."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec import Struct
+
+from app.modules.user.types import Identity
+from app.services.budget import Budget
+from app.services.rooms import Role, Rooms
+from app.socketio import packets
+from app.socketio.outbox import Outbox
+
+GOODBYE_SECONDS: Final = 2.0
+BAD_TOKEN, TOO_SLOW = 4401, 4408
+
+
+class Member:
+    """``socket``: the library's. ``over``: seconds to wait where the message being handled is one too many, else 0.
+
+    ``turn`` is held while a message is handled, ``reading`` is set while messages are taken. ``abort`` drops what
+    carries the connection, where that is a WebSocket; ``forsake`` ends it for the library.
+    """
+
+    def __init__(
+        self, socket: Any, home: Rooms[Any], budget: Budget, abort: Callable[[], None] | None
+    ) -> None:
+        self._socket = socket
+        self.outbox: Outbox = socket.queue
+        self.home = home
+        self.budget = budget
+        self.abort = abort
+        self.forsake: Callable[[], None] = lambda: None
+        self.over = 0.0
+        self.turn = asyncio.Lock()
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self.identity: Identity | None = None
+        self.rooms: dict[str, Role] = {}
+        self.connected = False
+        self.closed = False
+        self.in_flight = 0
+
+    def send(self, message: Struct) -> None:
+        """As an event."""
+        if not self.closed:
+            self.outbox.put_nowait(packets.event_of(message))
+
+    def reply(self, asked: packets.Asked, message: Struct) -> None:
+        """To the event's callback; without one as an event."""
+        if asked.ack is None:
+            self.send(message)
+        elif not self.closed:
+            self.outbox.put_nowait(packets.acknowledgement(asked.ack, message))
+
+    def forget(self, poll_id: str) -> None:
+        self.outbox.forget(poll_id)
+
+    def pause_reading(self) -> None:
+        self.reading.clear()
+
+    def resume_reading(self) -> None:
+        self.reading.set()
+
+    def close(self, code: int) -> None:
+        """Clients come back by themselves unless the token does not hold. By force after 2 s."""
+        if self.closed:
+            return
+        self.closed = True
+        self.reading.set()
+        if code == TOO_SLOW:
+            self.outbox.clear()
+        if code == BAD_TOKEN:
+            self.outbox.put_nowait(packets.disconnection())
+        if self._socket.upgraded:
+            self.outbox.put_nowait(None)  # the engine's writer closes the WebSocket once it finds the end
+        elif self.outbox.empty():
+            self.polled()
+        asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self._by_force)
+
+    def polled(self) -> None:
+        """A client that is let go asks for more: by now it has the rest, which it would not read together with this."""
+        self.outbox.put_nowait(packets.close())
+
+    def _by_force(self) -> None:
+        if self.abort is not None:
+            self.abort()
+        self.forsake()

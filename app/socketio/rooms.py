@@ -1,0 +1,36 @@
+"""The sink of the feeds for Socket.IO. A packet is made once for an audience."""
+
+from engineio import packet as engine
+
+from app.ports import Update
+from app.services import rooms
+from app.services.rooms import Role
+from app.socketio import packets
+from app.socketio.member import Member
+
+
+class Rooms(rooms.Rooms[Member]):
+    def deliver(self, update: Update) -> None:
+        poll_id = update.poll_id
+        room = self._rooms.get(poll_id)
+        if room is None:
+            return
+        made: dict[bool, engine.Packet] = {}
+        for role, members in list(room.items()):
+            if not members:
+                continue
+            counts = update.sees(owner=role is Role.OWNER, voted=role is not Role.STRANGER)
+            item = made.get(counts)
+            if item is None:
+                item = made[counts] = packets.event(update.kind, update.encoded(counts))
+            match update.kind:
+                case "POLL_UPDATE":
+                    for member in members:
+                        member.outbox.update(poll_id, item)
+                case "POLL_CHANGED":
+                    for member in members:
+                        member.outbox.change(poll_id, item)
+                case "POLL_DELETED":
+                    for member in list(members):
+                        self.leave(member, poll_id)
+                        member.outbox.put_nowait(item)

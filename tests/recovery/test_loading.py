@@ -1,0 +1,78 @@
+"""A large poll that Redis does not hold comes back in chunks, while other polls vote on."""
+
+import asyncio
+import time
+
+import pytest
+
+from app.modules.poll.types import Rules
+from app.modules.vote import model
+from app.modules.vote.types import BallotRow
+from tests.recovery.site import Node, Site, ballot, received
+
+pytestmark = pytest.mark.anyio
+
+BALLOTS = 50_000
+SLOWEST_SECONDS = 1.0
+"""Of a vote elsewhere, while a load and the tests of others take the processors."""
+
+
+async def fill(node: Node, poll: Rules, count: int) -> None:
+    """Ballots as the worker would have stored them, by voters v0, v1, …"""
+    options = [option.id for option in poll.options]
+    for start in range(0, count, 5000):
+        rows = [
+            BallotRow(poll.id, f"v{n}", 1, "one", options[n % 3], n + 2, 1, 1_700_000_000_000 + n, True, "[]")
+            for n in range(start, min(count, start + 5000))
+        ]
+        async with node.stores.database.transaction() as queries:
+            await model.store(queries, rows)
+            await model.raise_seq(queries, {poll.id: rows[-1].seq})
+
+
+async def test_a_large_poll_is_loaded_while_others_vote_on(site: Site) -> None:
+    site.partitions = 4
+    async with site.open() as node, site.open() as other:
+        large, small = await node.poll(), await node.poll()
+        await fill(node, large, BALLOTS)
+        await node.redis("DEL", *node.stores.keys.poll(large.id))
+        loading = asyncio.create_task(node.state(large))
+        # Nobody counts a vote beside those that are on their way.
+        early = asyncio.create_task(other.cast(ballot(large, "early", "one", 0)))
+        slowest, n, began_loading = 0.0, 0, time.monotonic()
+        while not loading.done():
+            began = time.monotonic()
+            received(await other.vote(small, f"w{n}", "one", n % 3))
+            slowest, n = max(slowest, time.monotonic() - began), n + 1
+        state = await loading
+        print(
+            f"{BALLOTS} ballots loaded in {time.monotonic() - began_loading:.1f} s,"
+            f" {n} votes meanwhile, the slowest {slowest * 1000:.0f} ms"
+        )
+        assert n > 5 and slowest < SLOWEST_SECONDS
+        assert (await early)[0] == "UNAVAILABLE" or not received((await early)[0]).repeated
+        assert state.voters in (BALLOTS, BALLOTS + 1)
+        assert received(await other.vote(large, "v7", "one", 1)).repeated
+        assert not received(await other.vote(large, "v7", "two", 2)).repeated
+        await node.drain()
+        for poll in (large, small):
+            assert await node.tally(poll) == await node.in_sql(poll)
+
+
+async def test_a_load_that_dies_is_begun_anew_by_another(site: Site) -> None:
+    async with site.open() as node:
+        poll = await node.poll()
+        await fill(node, poll, 6000)
+        await node.redis("DEL", *node.stores.keys.poll(poll.id))
+        held = await node.stores.ledger.hold(poll.id)
+        rows = await model.ballots_after(node.stores.database, poll.id, "", 2000)
+        await node.stores.ledger.fill(held, poll, rows)
+        began = time.monotonic()
+        while time.monotonic() - began < 15:
+            answer = await node.vote(poll, "new", "one", 0)
+            if answer != "UNAVAILABLE":
+                break
+        received(answer)
+        assert (await node.state(poll)).voters == 6001
+        await node.drain()
+        assert await node.tally(poll) == await node.in_sql(poll)
