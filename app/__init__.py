@@ -4,9 +4,9 @@ People join a poll's room, vote once, and everyone in the room sees the tally mo
 
 The way of a vote, file by file:
 
-1. ``websocket/socket.py``      one connection: what comes in, a bounded outbox, one task group
-2. ``websocket/events.py``      frame -> message struct -> handler; errors -> ERROR frame
-3. ``services/vote.py``         cast, retract, tally: the same calls serve HTTP and WebSocket
+1. ``websocket/socket.py``      one connection: what comes in, in order and within its budget
+2. ``websocket/events.py``      message struct -> handler (``services/attending.py``); errors -> ERROR frame
+3. ``services/vote.py``         cast, retract, tally: the same calls serve HTTP, WebSocket and Socket.IO
 4. ``adapters/redis/``          one atomic script a batch: check, one vote, count, append to the vote log
 5. ``workers/vote_worker.py``   vote log -> batch -> one SQL transaction with the offset -> trim
 6. ``adapters/database.py``     named raw SQL from ``sql/``, MySQL or SQLite

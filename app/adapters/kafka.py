@@ -38,12 +38,20 @@ class KafkaTopic:
         self._partitions = partitions
         self._producer: AIOKafkaProducer | None = None
         self._there = 0
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[AIOKafkaProducer] | None = None
         # Several lines for every try while Kafka is away: what follows from it we say ourselves.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
     async def ready(self) -> None:
-        await self._connected()
+        producer = await self._connected()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                answered = await producer.client.force_metadata_update()
+        except (KafkaError, TimeoutError, OSError) as error:
+            await self._give_up(producer, error)
+            raise unavailable() from error
+        if not answered:
+            raise unavailable()
 
     async def send(self, partition: int, messages: Sequence[Message]) -> None:
         producer = await self._connected()
@@ -64,6 +72,9 @@ class KafkaTopic:
             raise unavailable() from error
 
     async def close(self) -> None:
+        if self._connecting is not None:
+            await asyncio.wait([self._connecting], timeout=CLOSE_SECONDS)
+            self._connecting.cancel()
         if self._producer is not None:
             await self._give_up(self._producer, None)
 
@@ -72,16 +83,25 @@ class KafkaTopic:
         await delivered
 
     async def _connected(self) -> AIOKafkaProducer:
-        async with self._connecting:
-            if self._producer is None:
-                try:
-                    async with asyncio.timeout(CONNECT_SECONDS):
-                        await self._make()
-                        self._producer = await self._start()
-                except (KafkaError, TimeoutError, OSError) as error:
-                    raise unavailable() from error
-                log.info("connected to Kafka", topic=self._name, partitions=self._there)
+        if self._producer is not None:
             return self._producer
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect())
+        try:
+            # A task of its own: aiokafka forgets a socket where it is cancelled while it connects.
+            return await asyncio.shield(self._connecting)
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise unavailable() from error
+
+    async def _connect(self) -> AIOKafkaProducer:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._make()
+                self._producer = await self._start()
+        finally:
+            self._connecting = None
+        log.info("connected to Kafka", topic=self._name, partitions=self._there)
+        return self._producer
 
     async def _make(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._brokers, request_timeout_ms=REQUEST_MS)

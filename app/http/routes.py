@@ -51,6 +51,7 @@ def routes(
         Route("/polls/{poll_id}/votes/mine", Resource(DELETE=votes.retract)),
         Route("/polls/{poll_id}", Resource(GET=votes.look, PATCH=polls.edit, DELETE=polls.delete)),
         Route("/polls/{poll_id}/results", Resource(GET=votes.results)),
+        Route("/polls/{poll_id}/results.csv", Resource(GET=votes.results_csv)),
         Route("/polls/{poll_id}/open", Resource(POST=polls.open)),
         Route("/polls/{poll_id}/close", Resource(POST=polls.close)),
         Route("/polls/{poll_id}/options/{option_id}/image", Resource(PUT=images.put, DELETE=images.delete)),

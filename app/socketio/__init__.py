@@ -58,6 +58,7 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
         log = logging.getLogger(__name__)
         log.setLevel(logging.ERROR)
+        log.addFilter(lambda record: record.exc_info is not None)  # a client's mistakes are no errors of ours
         # Origins and their headers are decided by us, for HTTP and WebSockets alike; events are handled one by one.
         self._server = socketio.AsyncServer(
             async_mode="asgi",

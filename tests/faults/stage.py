@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import sqlite3
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ import aiomysql
 import httpx
 import redis.asyncio
 
+from app.adapters.redis.child import bound
 from tests.faults.journal import Past, Row, Tally
 from tests.harness.process import Process, free_port, run
-from tests.services import MariaDB, RedisServer, redis_binary
+from tests.services import MariaDB, RedisServer, Server, redis_binary
 
 SETTINGS = {
     "JWT_SECRET": "a secret of the faults, and nothing else",
@@ -39,7 +41,7 @@ HEAL_SECONDS = 60.0
 
 
 class Stage:
-    """``web``: settings of the web processes alone, ``worker``: of the workers alone."""
+    """``web``, ``worker``: further settings of the one or the other process, taken when it is started."""
 
     def __init__(
         self,
@@ -47,16 +49,14 @@ class Stage:
         *,
         redis: RedisServer | None = None,
         database: MariaDB | None = None,
-        web: Mapping[str, str] | None = None,
-        worker: Mapping[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.redis = redis or RedisServer(folder / "redis", redis_binary(), DURABLE)
         self.database = database or MariaDB(folder / "mariadb")
         self.ports = [free_port(), free_port()]
-        self.web = dict(web or {})
-        self.worker = dict(worker or {})
+        self.web: list[dict[str, str]] = [{}, {}]
+        self.worker: list[dict[str, str]] = [{}, {}]
         self.webs: list[Process] = []
         self.workers: list[Process] = []
 
@@ -101,14 +101,14 @@ class Stage:
                 server.kill()
 
     def start_web(self, number: int) -> Process:
-        settings = self.settings | self.web | {"PORT": str(self.ports[number])}
+        settings = self.settings | self.web[number] | {"PORT": str(self.ports[number])}
         settings["DATA_DIR"] = str(self.folder / f"data{number}")
         process = Process(["serve"], settings, self.folder / f"web{number}.log")
         self.webs[number : number + 1] = [process]
         return process
 
     def start_worker(self, number: int) -> Process:
-        settings = self.settings | self.worker | {"DATA_DIR": str(self.folder / f"worker{number}")}
+        settings = self.settings | self.worker[number] | {"DATA_DIR": str(self.folder / f"worker{number}")}
         process = Process(["worker"], settings, self.folder / f"worker{number}.log")
         self.workers[number : number + 1] = [process]
         return process
@@ -161,6 +161,30 @@ class Stage:
             text = path.read_text(errors="replace")
             found += [f"{path.name}: {part[-600:]}" for part in re.findall(r"Traceback.{0,3000}", text, re.S)[:1]]
         return found
+
+
+def spawn(server: Server) -> None:
+    """Start it again on its folder and port, without waiting; from the main thread, with which it ends."""
+    with (server.folder / "server.log").open("ab") as output:
+        server._process = subprocess.Popen(
+            bound(server._command()),
+            env=os.environ | server._environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+async def up(server: Server, *, spawned: bool = False) -> None:
+    """Start it, and wait until it answers while everything else goes on."""
+    if not spawned:
+        spawn(server)
+    async with asyncio.timeout(HEAL_SECONDS):
+        while not await asyncio.to_thread(server._ready):
+            if server.process.poll() is not None:
+                raise RuntimeError((server.folder / "server.log").read_text(errors="replace")[-2000:])
+            await asyncio.sleep(0.02)
 
 
 COLUMNS = "SELECT poll_id, voter_id, n, ballot_id, choices, seq, epoch, cast_at, earlier FROM ballots"

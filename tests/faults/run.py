@@ -1,0 +1,201 @@
+"""Run the faults one after another, and print what became of them: see ``scripts/faults --help``."""
+
+import argparse
+import asyncio
+import importlib
+import json
+import os
+import secrets
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.faults.checker import Verdict
+from tests.faults.scene import NotInjected, Round
+from tests.services import Missing
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``place``: module and function. ``seconds``: as measured, of the short round and of the full one."""
+
+    number: str
+    name: str
+    place: str
+    seconds: tuple[int, int]
+
+    @property
+    def run(self) -> Callable[[Round], Awaitable[None]]:
+        module, _, function = self.place.partition(":")
+        found: Callable[[Round], Awaitable[None]] = getattr(
+            importlib.import_module(f"tests.faults.{module}"), function
+        )
+        return found
+
+
+FAULTS = (
+    Fault("1a", "kill -9 of a web process", "kills:web", (25, 700)),
+    Fault("1b", "kill -9 of a worker between COMMIT and trim", "kills:worker", (25, 700)),
+    Fault("1c", "kill -9 of Redis", "kills:redis", (20, 200)),
+    Fault("1d", "kill -9 of MariaDB in the middle of a batch", "kills:mariadb", (25, 300)),
+    Fault("1e", "kill -9 of everything at once", "kills:everything", (25, 400)),
+)
+
+
+def state_file() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "pollroom" / "faults.json"
+
+
+class Screen:
+    """One line that is written over where there is a terminal, else one a quarter of a minute."""
+
+    def __init__(self, faults: list[Fault], full: bool) -> None:
+        self._faults = faults
+        self._full = full
+        self._last = 0.0
+        self._tty = sys.stderr.isatty()
+        self.at = 0
+
+    def left(self) -> int:
+        return sum(fault.seconds[self._full] for fault in self._faults[self.at :])
+
+    def show(self, round: Round) -> None:
+        now = time.monotonic()
+        if now - self._last < (0.2 if self._tty else 15):
+            return
+        self._last = now
+        line = (
+            f"[{self.at + 1}/{len(self._faults)}] {round.name}: {round.injected} of {round.planned},"
+            f" {round.acknowledged:,} acknowledged; about {-(-self.left() // 60)} min left in all"
+        )
+        print(f"\r\x1b[K{line}" if self._tty else line, end="" if self._tty else "\n", file=sys.stderr, flush=True)
+
+    def done(self, text: str) -> None:
+        print(f"\r\x1b[K{text}" if self._tty else text, file=sys.stderr, flush=True)
+
+
+async def run_one(fault: Fault, seed: int, full: bool, screen: Screen) -> dict[str, Any]:
+    began = time.monotonic()
+    result: dict[str, Any] = {"number": fault.number, "name": fault.name, "seed": seed}
+    with tempfile.TemporaryDirectory(prefix=f"pollroom-fault-{fault.number}-", ignore_cleanup_errors=True) as folder:
+        round = Round(fault.name, Path(folder), seed, full, screen.show)
+        missing = ""
+        try:
+            await fault.run(round)
+        except (NotInjected, Missing) as error:
+            missing = str(error)
+        except Exception as error:
+            round.verdict.wrong.append("".join(traceback.format_exception(error))[-3000:])
+    verdict = round.verdict
+    return result | {
+        "injected": round.injected,
+        "planned": round.planned,
+        "acknowledged": verdict.acknowledged,
+        "unknown": verdict.unknown,
+        "gone": verdict.gone,
+        "lost": len(verdict.lost),
+        "doubled": len(verdict.doubled),
+        "drifted": len(verdict.drifted),
+        "wrong": len(verdict.wrong),
+        "findings": verdict.findings[:20],
+        "notes": round.notes,
+        "not_injected": missing,
+        "ok": verdict.ok,
+        "seconds": round_up(time.monotonic() - began),
+    }
+
+
+def round_up(seconds: float) -> int:
+    return int(seconds + 1)
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    lines = [
+        "| fault | injected | acknowledged | unknown | gone as foretold | lost | doubled | drift | result |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for one in results:
+        word = f"not injected: {one['not_injected']}" if one["not_injected"] else "ok" if one["ok"] else "FAILED"
+        said = "; ".join([word, *one["notes"]])
+        lines.append(
+            f"| {one['number']} {one['name']} | {one['injected']:,} | {one['acknowledged']:,} | {one['unknown']:,} |"
+            f" {one['gone']:,} | {one['lost']} | {one['doubled']} | {one['drifted']} | {said} |"
+        )
+    total = {
+        name: sum(one[name] for one in results)
+        for name in ("injected", "acknowledged", "unknown", "gone", "lost", "doubled", "drifted")
+    }
+    lines.append(
+        f"| **all** | {total['injected']:,} | {total['acknowledged']:,} | {total['unknown']:,} |"
+        f" {total['gone']:,} | {total['lost']} | {total['doubled']} | {total['drifted']} |"
+        f" {'ok' if all(one['ok'] for one in results) else 'FAILED'} |"
+    )
+    return "\n".join(lines)
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="scripts/faults", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="the full numbers; goes on where it was interrupted")
+    parser.add_argument("--anew", action="store_true", help="with --full: forget what is done already")
+    parser.add_argument("--only", metavar="N", action="append", help="one fault, such as 3 or 1b; may be repeated")
+    parser.add_argument("--seed", type=int, help="of a run that failed")
+    parser.add_argument("--list", action="store_true", help="the faults, and how long each takes")
+    given = parser.parse_args(words)
+    faults = [
+        fault
+        for fault in FAULTS
+        if not given.only or fault.number in given.only or fault.number.rstrip("abcdefgh") in given.only
+    ]
+    if given.list:
+        for fault in faults:
+            print(f"{fault.number:3} {fault.name} ({fault.seconds[0]} s; full {fault.seconds[1]} s)")
+        return 0
+    seed = given.seed if given.seed is not None else secrets.randbits(32)
+    done: dict[str, Any] = {}
+    file = state_file()
+    if given.full and file.exists() and not given.anew:
+        done = json.loads(file.read_text())
+    screen = Screen([fault for fault in faults if fault.number not in done], given.full)
+    print(f"seed {seed}; about {-(-screen.left() // 60)} minutes", file=sys.stderr)
+    results = []
+    for fault in faults:
+        if fault.number not in done:
+            result = asyncio.run(run_one(fault, seed, given.full, screen))
+            screen.at += 1
+            verdict = "not injected: " + result["not_injected"] if result["not_injected"] else (
+                "ok" if result["ok"] else "FAILED"
+            )
+            screen.done(
+                f"{fault.number:3} {fault.name}: {verdict}; {result['injected']} injected,"
+                f" {result['acknowledged']:,} acknowledged, {result['unknown']} unknown, {result['seconds']} s"
+            )
+            for text in result["findings"]:
+                screen.done(f"      {text}")
+            done[fault.number] = result
+            if given.full and result["ok"]:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                kept = {number: one for number, one in done.items() if one["ok"]}
+                file.write_text(json.dumps(kept, indent=1))
+        results.append(done[fault.number])
+    print(table(results))
+    total = Verdict(
+        acknowledged=sum(one["acknowledged"] for one in results),
+        lost=[""] * sum(one["lost"] for one in results),
+        doubled=[""] * sum(one["doubled"] for one in results),
+        drifted=[""] * sum(one["drifted"] for one in results),
+        wrong=[""] * sum(one["wrong"] for one in results),
+        unknown=sum(one["unknown"] for one in results),
+        gone=sum(one["gone"] for one in results),
+    )
+    print(f"seed {seed}: {sum(one['injected'] for one in results):,} faults; {total}")
+    return 0 if total.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,168 @@
+"""A load on a stage, and the check when it is over. A fault injects in between."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tests.faults.checker import Verdict, check
+from tests.faults.journal import Row, Tally
+from tests.faults.load import Load, People, Poll, Voter, Watcher
+
+FRESH_SECONDS = 10.0
+RECOUNT_SECONDS = 90.0
+
+
+class NotInjected(Exception):
+    """This machine does not allow the fault. ``str()`` says why."""
+
+
+class Staged(Protocol):
+    """A running Pollroom."""
+
+    @property
+    def bases(self) -> list[str]: ...
+
+    async def healed(self) -> None: ...
+
+    async def recount(self) -> tuple[bool, str]: ...
+
+    async def rows(self, polls: Sequence[str]) -> list[Row]: ...
+
+    async def tallies(self, polls: Sequence[str]) -> list[Tally]: ...
+
+    def traces(self) -> list[str]: ...
+
+
+@dataclass
+class Round:
+    """One fault as it runs. ``injected`` counts; ``notes`` go into the table."""
+
+    name: str
+    folder: Path
+    seed: int
+    full: bool
+    progress: Callable[["Round"], None]
+    injected: int = 0
+    planned: int = 0
+    verdict: Verdict = field(default_factory=Verdict)
+    notes: list[str] = field(default_factory=list)
+    load: Load | None = None
+
+    def __post_init__(self) -> None:
+        self.dice = random.Random(self.seed)
+
+    def times(self, short: int, full: int) -> int:
+        """How often the next fault is injected."""
+        count = full if self.full else short
+        self.planned += count
+        return count
+
+    def hit(self, count: int = 1) -> None:
+        self.injected += count
+        self.progress(self)
+
+    @property
+    def acknowledged(self) -> int:
+        return self.verdict.acknowledged + (self.load.answered if self.load else 0)
+
+
+class Scene:
+    """``people``: how many voters, made once."""
+
+    def __init__(self, round: Round, stage: Staged, people: int = 60) -> None:
+        self.round = round
+        self.stage = stage
+        self._people = people
+        self._voters: list[Voter] = []
+        self._owner = ""
+
+    async def prepare(self) -> None:
+        if not self._voters:
+            async with People(self.stage.bases[0]) as people:
+                self._owner = await people.owner()
+                self._voters = await people.voters(self._people)
+
+    async def polls(self, count: int) -> list[Poll]:
+        await self.prepare()
+        async with People(self.stage.bases[0]) as people:
+            return await people.polls(self._owner, count)
+
+    @property
+    def owner(self) -> str:
+        return self._owner
+
+    @asynccontextmanager
+    async def act(
+        self,
+        *,
+        polls: int = 8,
+        rate: float = 300.0,
+        made: list[Poll] | None = None,
+        before_check: Callable[[Load], None] | None = None,
+    ) -> AsyncIterator[Load]:
+        """A load on new polls while the body injects; then everything must be back, whole and right."""
+        made = made if made is not None else await self.polls(polls)
+        seed = self.round.dice.getrandbits(32)
+        async with AsyncExitStack() as stack:
+            watchers = [await stack.enter_async_context(Watcher(base, made)) for base in self.stage.bases]
+            load = self.round.load = Load(self.stage.bases, self._voters, made, seed, rate)
+            try:
+                async with load:
+                    await load.until_answered(20)
+                    yield load
+                    await self.stage.healed()
+                    await load.until_answered(20)
+                    await load.rest()
+                if before_check is not None:
+                    before_check(load)
+                await self._check(load, watchers)
+            finally:
+                self.round.load = None
+                self.round.progress(self.round)
+
+    async def _check(self, load: Load, watchers: Sequence[Watcher]) -> None:
+        verdict = self.round.verdict
+        await self._recounted()
+        ids = [poll.id for poll in load.polls]
+        tallies = await self.stage.tallies(ids)
+        # All pages are the same pair by now: repeats and reads change nothing.
+        verdict.add(check(load.journal, await self.stage.rows(ids), tallies))
+        for tally, other in zip(tallies, tallies[len(ids) :], strict=False):
+            if (tally.epoch, tally.seq) != (other.epoch, other.seq):
+                verdict.wrong.append(f"{tally.poll}: {tally} and {other} differ")
+        await self._fresh(tallies[: len(ids)], watchers)
+        verdict.wrong += await load.repeat(400 if self.round.full else 150)
+        verdict.wrong += [text for watcher in watchers for text in watcher.wrong]
+        verdict.wrong += self.stage.traces()
+
+    async def _recounted(self) -> None:
+        """The workers store; leases of dead ones run out first."""
+        equal, said = False, ""
+        end = asyncio.get_running_loop().time() + RECOUNT_SECONDS
+        while not equal and asyncio.get_running_loop().time() < end:
+            equal, said = await self.stage.recount()
+            if "DIFFERENT" in said:
+                break
+        if not equal:
+            self.round.verdict.drifted.append(f"recount: {said[-1500:]}")
+
+    async def _fresh(self, tallies: Sequence[Tally], watchers: Sequence[Watcher]) -> None:
+        """Who kept the highest pair has the right one."""
+
+        def late() -> list[str]:
+            return [
+                f"{tally.poll}: a watcher stays at {watcher.best.get(tally.poll)}, not {tally}"
+                for watcher in watchers
+                for tally in tallies
+                if watcher.best.get(tally.poll, ((0, 0), {}))
+                != ((tally.epoch, tally.seq), tally.counts)
+            ]
+
+        end = asyncio.get_running_loop().time() + FRESH_SECONDS
+        while (found := late()) and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.1)
+        self.round.verdict.wrong += found
