@@ -14,7 +14,7 @@ from app.adapters.database import SqlDatabase
 from app.adapters.redis.child import AlreadyRunning, RedisChild
 from app.adapters.redis.client import REFUSED, SILENT, connect
 from app.adapters.redis.clock import RedisClock
-from app.adapters.redis.cluster import Client, is_cluster, open_client, publish_command, servers
+from app.adapters.redis.cluster import Client, open_client, publish_command, servers
 from app.adapters.redis.durability import durability
 from app.adapters.redis.fence import RedisFences
 from app.adapters.redis.keys import Keys
@@ -23,6 +23,7 @@ from app.adapters.redis.log import RedisVoteLog
 from app.adapters.redis.pubsub import RedisBus
 from app.adapters.redis.shards import ShardedBus
 from app.adapters.redis.shelf import RedisShelf
+from app.adapters.redis.topology import is_cluster
 from app.adapters.storage import LocalStorage, S3Storage
 from app.config import ConfigError, Settings
 from app.http import Services, application
@@ -70,11 +71,12 @@ class NotMigrated(Exception):
 
 @dataclass
 class Stores:
-    """What keeps data, opened. ``child``: the private Redis of the embedded default."""
+    """What keeps data, opened. ``child``: the private Redis of the embedded default. ``sharded``: its pub/sub is."""
 
     settings: Settings
     database: SqlDatabase
     client: Client
+    sharded: bool
     keys: Keys
     clock: RedisClock
     ledger: RedisLedger
@@ -205,6 +207,7 @@ async def open_stores(settings: Settings, *, beside: bool = False) -> AsyncItera
             settings=settings,
             database=database,
             client=client,
+            sharded=publish == "SPUBLISH",
             keys=keys,
             clock=clock,
             ledger=ledger,
@@ -293,8 +296,7 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
     async with AsyncExitStack() as stack:
         listener = open_client(url, timeout=None)
         stack.push_async_callback(listener.aclose)
-        sharded = await publish_command(stores.client) == "SPUBLISH"
-        bus = ShardedBus(listener, stores.keys) if sharded else RedisBus(listener, stores.keys)
+        bus = ShardedBus(listener, stores.keys) if stores.sharded else RedisBus(listener, stores.keys)
         passwords = Passwords()
         stack.callback(passwords.close)
         auth = Auth(

@@ -19,11 +19,11 @@ import uvicorn
 
 from app.http.protocol import PollroomHttpProtocol
 from app.main import Web
+from app.services.departures import RESTART
 from app.utils import logger
 from app.websocket.protocol import PollroomProtocol
 from app.websocket.socket import LARGEST_MESSAGE
 
-RESTART = 1012
 CLOSED_A_SECOND = 500
 BATCH_SECONDS = 0.1
 BALLOTS_SECONDS = 4.0

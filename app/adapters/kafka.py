@@ -72,9 +72,9 @@ class KafkaTopic:
             raise unavailable() from error
 
     async def close(self) -> None:
-        if self._connecting is not None:
-            await asyncio.wait([self._connecting], timeout=CLOSE_SECONDS)
-            self._connecting.cancel()
+        if (connecting := self._connecting) is not None:
+            await asyncio.wait([connecting], timeout=CLOSE_SECONDS)
+            connecting.cancel()
         if self._producer is not None:
             await self._give_up(self._producer, None)
 

@@ -11,7 +11,10 @@ from app.services.messages import ErrorMessage
 from app.services.rooms import Attendee
 from app.utils.errors import PollroomError
 
-BAD_TOKEN: Final = 4401
+# The contract's close codes, the same on every transport.
+NOT_TEXT, BAD_TEXT, TOO_BIG = 1003, 1007, 1009
+RESTART, OVERLOADED = 1012, 4503
+BAD_TOKEN, TOO_SLOW, TOO_MANY = 4401, 4408, 4429
 LONGEST_TIMER: Final = 3600.0
 
 

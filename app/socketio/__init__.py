@@ -15,11 +15,11 @@ from starlette.types import Receive, Scope, Send
 
 from app.services.attending import Attending
 from app.services.budget import Budget
-from app.services.departures import Departures
+from app.services.departures import BAD_TOKEN, TOO_SLOW, Departures
 from app.services.messages import ErrorMessage
 from app.socketio.events import Events
 from app.socketio.front import LARGEST_BODY, Front
-from app.socketio.member import BAD_TOKEN, TOO_SLOW, Member
+from app.socketio.member import Member
 from app.socketio.outbox import Outbox
 from app.socketio.packets import EVENT, Asked, Handshake, Packet
 from app.socketio.rooms import Rooms
@@ -68,7 +68,7 @@ class Gateway:
             http_compression=False,
             max_http_buffer_size=LARGEST_BODY,
             ping_interval=ping_interval,
-            ping_timeout=ping_interval,
+            ping_timeout=max(ping_interval, 1.0),  # clients are told whole seconds of the interval
             logger=log,
             engineio_logger=log,
         )

@@ -10,15 +10,13 @@ from app.modules.decode import decode
 from app.modules.vote.types import Receipt
 from app.services import messages
 from app.services.attending import LARGEST_IN_FLIGHT, Attending, refusal
-from app.services.departures import Departures
+from app.services.departures import TOO_MANY, Departures
 from app.services.messages import Authenticated, ErrorMessage, Message, Refused
 from app.socketio.member import Member
 from app.socketio.packets import Asked, Handshake
 from app.socketio.rooms import Rooms
 from app.utils import logger
 from app.utils.errors import PollroomError
-
-TOO_MANY = 4429
 
 _log = logger.get(__name__)
 

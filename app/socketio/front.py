@@ -8,12 +8,11 @@ from urllib.parse import parse_qs
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.modules.origins import origin_allowed
-from app.services.departures import Departures
+from app.services.departures import OVERLOADED, RESTART, Departures
 from app.socketio.packets import GARBAGE, sound
 
 LARGEST_BODY: Final = 64 * 1024
 BODY_SECONDS: Final = 10.0
-RESTART, OVERLOADED = 1012, 4503
 _SEPARATOR: Final = "\x1e"
 _POSTED: Final = frozenset({"1", "3"})
 _FRAMED: Final = frozenset({"1", "2probe", "3", "5"})

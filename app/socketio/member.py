@@ -8,12 +8,12 @@ from msgspec import Struct
 
 from app.modules.user.types import Identity
 from app.services.budget import Budget
+from app.services.departures import BAD_TOKEN, TOO_SLOW
 from app.services.rooms import Role, Rooms
 from app.socketio import packets
 from app.socketio.outbox import Outbox
 
 GOODBYE_SECONDS: Final = 2.0
-BAD_TOKEN, TOO_SLOW = 4401, 4408
 
 
 class Member:

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable, Collection
 from starlette.websockets import WebSocket
 
 from app.ports import Clock
-from app.services.departures import Departures
+from app.services.departures import OVERLOADED, RESTART, Departures
+from app.websocket.disconnect import until_disconnected
 from app.websocket.events import Events
 from app.websocket.middleware import header_token, refused_origin
-from app.websocket.socket import AsgiWire, Limits, Socket, read_messages
+from app.websocket.socket import AsgiWire, Limits, Socket
 
 SUBPROTOCOL = "pollroom.v1"
-OVERLOADED, RESTART = 4503, 1012
 
 
 def endpoint(
@@ -38,12 +38,8 @@ def endpoint(
         socket = Socket(wire, events, limits, clock)
         wire.member = socket
         departures.arrived(socket)
-        try:
-            if (token := header_token(websocket)) is not None:
-                socket.later(token)
-            await read_messages(websocket, socket, departures)
-        finally:
-            socket.stop()
-            departures.gone(socket)
+        if (token := header_token(websocket)) is not None:
+            socket.later(token)
+        await until_disconnected(websocket, socket, departures)
 
     return serve

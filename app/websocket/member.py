@@ -6,13 +6,12 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from app.modules.user.types import Identity
+from app.services.departures import TOO_SLOW
 from app.services.rooms import Role, Rooms
 from app.websocket.messages import encode, text_frame
 
 LARGEST_BACKLOG: Final = 256 * 1024
 """Bytes of answers that wait for one socket, beyond what its transport holds; then it is too slow (4408)."""
-
-TOO_SLOW: Final = 4408
 
 
 class Wire(Protocol):

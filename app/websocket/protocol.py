@@ -13,6 +13,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.http11 import Request
 
+from app.services.departures import BAD_TEXT, NOT_TEXT, TOO_SLOW
+
 try:
     from websockets.speedups import apply_mask
 except ImportError:
@@ -25,7 +27,6 @@ LOW_WATER = 4 * 1024
 """Bytes in the kernel and in the transport. With the defaults the kernel alone took 4.1 MB from a peer that never reads."""
 
 GOODBYE_SECONDS = 2.0
-NOT_TEXT, BAD_TEXT, SILENT = 1003, 1007, 4408
 WHOLE_TEXT = 0x81
 """First byte of a text frame that is a whole message (RFC 6455, 5.2)."""
 
@@ -172,7 +173,7 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
 
     def keepalive_timeout(self) -> None:
         self.pong_timer = None
-        self.close(SILENT)
+        self.close(TOO_SLOW)
 
     def send_receive_event_to_app(self) -> None:
         if not self._attached or self.member is None:

@@ -11,7 +11,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from app.modules.types import rfc3339
 from app.ports import Clock
 from app.services.budget import Budget
-from app.services.departures import Departures
+from app.services.departures import TOO_MANY
 from app.services.messages import ErrorMessage, Refused
 from app.utils.errors import PollroomError
 from app.websocket.events import Events
@@ -21,9 +21,6 @@ from app.websocket.messages import AnyMessage, Reconnect, Welcome, parse, payloa
 LARGEST_MESSAGE: Final = 4096
 LARGEST_INBOX: Final = 64
 """Messages of one socket that wait their turn; beyond that it is not read."""
-TOO_MANY: Final = 4429
-NOT_TEXT: Final = 1003
-TOO_BIG: Final = 1009
 
 
 class Limits(Struct, frozen=True):
@@ -149,18 +146,3 @@ class AsgiWire:
             self._frames.clear()  # the peer is gone; its end comes by the read loop
         finally:
             self._writer = None
-
-
-async def read_messages(websocket: WebSocket, socket: Socket, departures: Departures) -> None:
-    """Until the connection ends. With our own protocol class only its end comes this way."""
-    while True:
-        message = await websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        text = message.get("text")
-        if text is None:
-            departures.end(socket, NOT_TEXT)
-        elif len(data := text.encode()) > LARGEST_MESSAGE:
-            departures.end(socket, TOO_BIG)
-        else:
-            socket.received(data)

@@ -6,6 +6,10 @@ SELECT reader, `partition`, generation, last_id, passed, gap FROM log_offsets OR
 -- Every reader of one partition.
 SELECT reader, `partition`, generation, last_id, passed, gap FROM log_offsets WHERE `partition` = :partition;
 
+-- name: reader.count
+-- In the transaction that has advanced it: so many entries more lie behind it.
+UPDATE log_offsets SET passed = passed + :entries WHERE reader = :reader AND `partition` = :partition;
+
 -- name: reader.create
 -- One that has read nothing: it begins with what SQL has.
 INSERT INTO log_offsets (reader, `partition`, generation, last_id, gap) VALUES (:reader, :partition, 1, '0-0', 1);

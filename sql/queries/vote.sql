@@ -68,7 +68,7 @@ FROM log_offsets WHERE reader = :reader ORDER BY `partition`;
 
 -- name: offset.advance
 -- Compare and set: matches nothing where another worker was faster or the generation has moved on.
-UPDATE log_offsets SET last_id = :last_id, passed = passed + :entries
+UPDATE log_offsets SET last_id = :last_id
 WHERE reader = :reader AND `partition` = :partition AND generation = :generation AND last_id = :old_id;
 
 -- name: offset.fence

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from app.adapters.redis.client import SILENT
-from app.adapters.redis.cluster import Cluster, addresses, open_client, publish_command, servers
+from app.adapters.redis.cluster import Cluster, open_client, publish_command, servers
 from app.adapters.redis.fence import RedisFences
 from app.adapters.redis.keys import Keys
 from app.adapters.redis.pubsub import RedisBus
 from app.adapters.redis.shelf import RedisShelf
+from app.adapters.redis.topology import addresses
 from app.config import ConfigError, Settings
 from tests.cluster.nodes import RedisCluster, redis_cluster
 from tests.harness.wait import eventually

@@ -55,7 +55,6 @@ class Load:
     journal: Journal = field(default_factory=Journal)
     answered: int = 0
     codes: dict[str, int] = field(default_factory=dict)
-    paused: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self._stop = asyncio.Event()
@@ -83,6 +82,10 @@ class Load:
             for one in done:
                 if isinstance(one, BaseException):
                     raise one
+
+    @property
+    def resting(self) -> bool:
+        return not self._go.is_set()
 
     async def rest(self) -> None:
         """Let nothing new begin; returns when nothing is under way."""

@@ -44,6 +44,17 @@ FAULTS = (
     Fault("1c", "kill -9 of Redis", "kills:redis", (20, 200)),
     Fault("1d", "kill -9 of MariaDB in the middle of a batch", "kills:mariadb", (25, 300)),
     Fault("1e", "kill -9 of everything at once", "kills:everything", (25, 400)),
+    Fault("3a", "lost replies of Redis", "replies:lost", (25, 700)),
+    Fault("3b", "batches that come too late", "replies:late", (25, 400)),
+    Fault("4a", "deadlocks and lock timeouts", "database:locks", (20, 900)),
+    Fault("4b", "poison, and SQL that stands still", "database:poison", (20, 60)),
+    Fault("4c", "two workers on a partition, stalled workers", "database:workers", (20, 120)),
+    Fault("6a", "Redis paused", "emptied:paused", (20, 120)),
+    Fault("6b", "Redis restarted while it is verified", "emptied:restarted", (20, 120)),
+    Fault("6c", "SCRIPT FLUSH", "emptied:forgotten", (15, 60)),
+    Fault("6d", "FLUSHALL, drained and under load", "emptied:flushed", (25, 200)),
+    Fault("6e", "an empty restart, drained and under load", "emptied:replaced", (25, 200)),
+    Fault("6f", "a large poll loaded back", "emptied:loading", (20, 90)),
 )
 
 

@@ -1,7 +1,7 @@
 """What the contract suite runs against, as ``POLLROOM_TARGETS`` names it (comma-separated; ``embedded`` unless set).
 
 ``embedded``: the default, one process with everything inside. ``services``: MariaDB and Redis with a worker as a process
-of its own. ``pair``: the same with two instances, and clients spread over both.
+of its own. ``pair``: the same with two instances, and clients spread over both. ``cluster``: the pair on a Redis Cluster.
 """
 
 import os
@@ -29,12 +29,17 @@ def target(name: str, folder: Path) -> Iterator[Target]:
     if name == "embedded":
         yield Target(name, {})
         return
-    if name not in ("services", "pair"):
-        raise ValueError(f"POLLROOM_TARGETS: {name} is none of embedded, services, pair")
+    if name not in ("services", "pair", "cluster"):
+        raise ValueError(f"POLLROOM_TARGETS: {name} is none of embedded, services, pair, cluster")
     from tests import services
+    from tests.cluster.nodes import RedisCluster, redis_cluster
 
     with ExitStack() as stack:
-        redis = stack.enter_context(services.redis_server(folder / "redis"))
+        redis: services.RedisServer | RedisCluster
+        if name == "cluster":
+            redis = stack.enter_context(redis_cluster(folder / "redis"))
+        else:
+            redis = stack.enter_context(services.redis_server(folder / "redis"))
         settings = {
             "DATABASE_URL": stack.enter_context(_database(folder / "mariadb")),
             "REDIS_URL": redis.url,
@@ -44,7 +49,7 @@ def target(name: str, folder: Path) -> Iterator[Target]:
         assert migrated.returncode == 0, migrated.stdout
         worker = Process(["worker"], settings, folder / "worker.log")
         try:
-            yield Target(name, settings, 2 if name == "pair" else 1)
+            yield Target(name, settings, 1 if name == "services" else 2)
         except BaseException:
             worker.kill()
             raise

@@ -88,7 +88,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            self._run(self._replay())
+            if len(self._polls) == len(POLLS):
+                self._run(self._replay())
         finally:
             self._run(self._world.close())
 

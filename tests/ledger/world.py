@@ -75,7 +75,7 @@ class World:
 
     def __init__(self, url: str, direct_url: str, *, partitions: int, limit: int, timeout: float) -> None:
         self.client = connect(url, timeout=timeout)
-        self.direct: Redis = connect(direct_url)
+        self.direct = Redis.from_url(direct_url)
         self.keys = Keys(partitions)
         self.clock = RedisClock()
         self.ledger = RedisLedger(self.client, self.keys, self.clock, queued_ballots=limit)

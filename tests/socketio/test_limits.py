@@ -118,6 +118,29 @@ async def test_who_asks_and_never_reads_is_dropped(server: Server, api: Api, own
         await eventually(gone, bool, 10, "the end of the session")
 
 
+async def test_a_websocket_that_asks_and_never_reads_is_dropped(
+    server: Server, ws: Open, api: Api, owner: Person
+) -> None:
+    poll = await api.poll(owner, options=[f"{number} " + "y" * 190 for number in range(100)])
+    join = f'42["join_poll",{{"pollId":"{poll["id"]}"}}]'
+    async with ws() as raw, engine(server, max_queue=1) as client:
+        await raw.join(poll)
+        await client.send(join)
+        await raw.viewers(poll, 2)
+        client.connection.transport.pause_reading()
+        for _ in range(90):
+            await client.send(join)
+        await raw.viewers(poll, 1)
+        await asyncio.wait_for(_hung_up(client.connection.transport), 10)
+
+
+async def _hung_up(transport: asyncio.WriteTransport) -> None:
+    """Until the peer of a connection that is not read has gone: writing to it fails."""
+    while not transport.is_closing():
+        transport.write(b"\x8a\x80\0\0\0\0")  # a pong nobody asked for
+        await asyncio.sleep(0.05)
+
+
 async def test_a_silent_client_is_dropped(where: Target, tmp_path: Path) -> None:
     with serving(tmp_path, where.settings | ON | {"PING_INTERVAL": "0.5"}) as server:
         async with Api(server) as api, socket(server) as raw:

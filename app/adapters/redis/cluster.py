@@ -6,9 +6,9 @@ executed. Here a node that is away holds up its own partitions alone, and nothin
 
 import asyncio
 import random
-import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from redis.asyncio import Redis
@@ -26,11 +26,8 @@ from redis.exceptions import (
 )
 
 from app.adapters.redis.client import ANSWER_SECONDS, SILENT, connect
+from app.adapters.redis.topology import Address, Described, addresses, described, is_cluster, node_url
 
-_URL: Final = re.compile(
-    r"(?P<scheme>rediss?)\+cluster://(?P<user>[^@/?#]*@)?(?P<hosts>[^@/?#]+)/?(?P<query>\?.*)?"
-)
-_HOST: Final = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 _SHORTEST_SECONDS: Final = 0.05
 _OTHERS_SECONDS: Final = 0.2
 """How long the answers of further nodes are waited for once one has told the topology."""
@@ -40,29 +37,9 @@ SHARDED: Final = 7
 MOVED: Final = (AskError, TryAgainError, ClusterDownError, ReadOnlyError)
 """Not executed: the slot is elsewhere (``MOVED`` is an ``AskError`` here), on its way, or without a master."""
 
-Address = tuple[str, int]
-
 
 class Moving(ConnectionError):
     """The slot moves, or has moved: not executed, and to be sent again."""
-
-
-def is_cluster(url: str) -> bool:
-    return _URL.fullmatch(url) is not None
-
-
-def addresses(url: str) -> list[Address]:
-    """``ValueError`` for anything but ``redis+cluster://[user:password@]host[:port][,host[:port]…]`` (``rediss`` for TLS)."""
-    parts = _URL.fullmatch(url)
-    if parts is None:
-        raise ValueError
-    found = []
-    for text in parts["hosts"].split(","):
-        host = _HOST.fullmatch(text)
-        if host is None or not 0 < int(host[2] or 6379) < 65536:
-            raise ValueError
-        found.append((host[1].strip("[]"), int(host[2] or 6379)))
-    return found
 
 
 class Cluster(AsyncCoreCommands):
@@ -77,10 +54,8 @@ class Cluster(AsyncCoreCommands):
 
     def __init__(self, url: str, *, timeout: float | None, connections: int) -> None:
         """As ``connect``; ``timeout`` and ``connections`` are of each node."""
+        self._url = url
         self._seeds = addresses(url)
-        parts = _URL.fullmatch(url)
-        assert parts is not None
-        self._before, self._after = f"{parts['scheme']}://{parts['user'] or ''}", parts["query"] or ""
         self._timeout = timeout
         self._connections = connections
         self._clients: dict[Address, Redis] = {}
@@ -187,23 +162,17 @@ class Cluster(AsyncCoreCommands):
         elif not self._ranges:
             raise ConnectionError("no node of the cluster answers")
 
-    async def _ask(self, address: Address) -> list[tuple[Address, dict[str, Any]]] | None:
-        """The cluster as one node sees it: address and description of each; none where it does not answer."""
+    async def _ask(self, address: Address) -> list[Described] | None:
+        """The cluster as one node sees it; none where it does not answer."""
         client: Any = self._client(address)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 nodes = await client.execute_command("CLUSTER NODES")
         except (*SILENT, RedisError):  # a seed that is no part of the cluster any more, too
             return None
-        found = []
-        for name, node in nodes.items():
-            host, _, port = name.rpartition(":")
-            host = node["hostname"] or host or (address[0] if "myself" in node["flags"] else "")
-            if host and int(port) and "noaddr" not in node["flags"] and "handshake" not in node["flags"]:
-                found.append(((host, int(port)), node))
-        return found
+        return described(nodes, address)
 
-    def _take(self, nodes: list[tuple[Address, dict[str, Any]]]) -> None:
+    def _take(self, nodes: list[Described]) -> None:
         self._ranges = [
             (int(slots[0]), int(slots[-1]), int(node["epoch"]), address)
             for address, node in nodes
@@ -217,9 +186,9 @@ class Cluster(AsyncCoreCommands):
     def _client(self, address: Address) -> Redis:
         client = self._clients.get(address)
         if client is None:
-            host = f"[{address[0]}]" if ":" in address[0] else address[0]
-            url = f"{self._before}{host}:{address[1]}{self._after}"
-            client = connect(url, timeout=self._timeout, connections=self._connections)
+            client = connect(
+                node_url(self._url, address), timeout=self._timeout, connections=self._connections
+            )
             self._clients[address] = client
         return client
 
@@ -254,8 +223,11 @@ async def publish_command(client: Client) -> str:
     """Sharded where all servers can: a published tally then stays between those who serve and hear its partition."""
     if not isinstance(client, Cluster):
         return "PUBLISH"
-    versions = [(await node.info("server"))["redis_version"] for node in await client.masters()]
-    return "SPUBLISH" if all(int(v.split(".")[0]) >= SHARDED for v in versions) else "PUBLISH"
+    versions = []
+    for node in await client.masters():
+        with suppress(*SILENT):  # one that is away is taken to be like the others
+            versions.append((await node.info("server"))["redis_version"])
+    return "SPUBLISH" if all(int(version.split(".")[0]) >= SHARDED for version in versions) else "PUBLISH"
 
 
 class _Pipeline(AsyncCoreCommands):

@@ -93,14 +93,10 @@ async def advance(
 ) -> bool:
     """Compare and set, past so many entries; false where it is no longer ``old`` or the generation has moved on."""
     matched = await q.run(
-        "offset.advance",
-        reader=reader,
-        partition=partition,
-        generation=generation,
-        old_id=old,
-        last_id=new,
-        entries=entries,
+        "offset.advance", reader=reader, partition=partition, generation=generation, old_id=old, last_id=new
     )
+    if matched and entries:
+        await q.run("reader.count", reader=reader, partition=partition, entries=entries)
     return matched == 1
 
 

@@ -1,0 +1,165 @@
+"""What each address and method of the URL table takes and answers: the part of the contract that no type tells."""
+
+from http import HTTPStatus
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from app.http.controllers.auth import Me
+from app.http.controllers.images import OneOption
+from app.http.controllers.ops import Health, Report
+from app.http.controllers.polls import OnePoll, PollAndTally, PollPage
+from app.http.controllers.votes import PollAsSeen, Results
+from app.modules.poll.types import NewPoll, PollEdit
+from app.modules.user.types import Guest, Login, Refresh, Register, Session
+from app.modules.vote.forms import VoteForm
+from app.modules.vote.types import VoteAccepted, VoteRetracted
+
+Body = type | str | None
+"""A struct, else a media type, else nothing."""
+
+
+class Call(Struct, frozen=True):
+    """``answers``: status -> body. ``parameters`` beside those in the path. ``codes`` beside those that follow from the rest.
+
+    ``served_alone``: needs neither Redis nor SQL.
+    """
+
+    does: str
+    answers: dict[int, Body]
+    token: Literal["needed", "optional", "none"] = "needed"
+    takes: Body = None
+    may_be_empty: bool = False
+    parameters: tuple[dict[str, Any], ...] = ()
+    codes: tuple[str, ...] = ()
+    served_alone: bool = False
+
+
+def _alone(does: str, answers: dict[int, Body], *codes: str) -> Call:
+    return Call(does, answers, "none", codes=codes, served_alone=True)
+
+
+def _key(text: str, pattern: str, most: int) -> tuple[dict[str, Any], ...]:
+    schema = {"type": "string", "minLength": 1, "maxLength": most, "pattern": pattern}
+    return ({"name": "Idempotency-Key", "in": "header", "description": text, "schema": schema},)
+
+
+OK, CREATED, NO_CONTENT = HTTPStatus.OK.value, HTTPStatus.CREATED.value, HTTPStatus.NO_CONTENT.value
+
+_BALLOT_KEY: Final = _key("The ballot's id.", "^[A-Za-z0-9_-]+$", 64)
+_POLL_KEY: Final = _key("A retry with the same one answers the same poll, for a day.", "^[ -~]+$", 255)
+_PAGE: Final[tuple[dict[str, Any], ...]] = (
+    {
+        "name": "limit",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+    },
+    {"name": "cursor", "in": "query", "description": "`nextCursor` of a page.", "schema": {"type": "string"}},
+)
+_OWNER: Final = ("FORBIDDEN", "NOT_FOUND")
+_BALLOT: Final = (
+    *_OWNER,
+    "BALLOT_ID_REUSED",
+    "POLL_NOT_OPEN",
+    "POLL_CLOSED",
+    "CHANGE_NOT_ALLOWED",
+    "CHANGE_LIMIT",
+)
+_LOGIN: Final = Call(
+    "Log in.", {OK: Session}, "optional", Login, codes=("INVALID_CREDENTIALS", "RATE_LIMITED")
+)
+_LOGOUT: Final = Call("End the session: its tokens and its sockets, on every instance.", {NO_CONTENT: None})
+
+CALLS: Final[dict[str, Call]] = {
+    "POST /auth/register": Call(
+        "Make an account.",
+        {CREATED: Session},
+        "optional",
+        Register,
+        codes=("EMAIL_TAKEN", "RATE_LIMITED"),
+    ),
+    "POST /auth/login": _LOGIN,
+    "POST /auth/refresh": Call(
+        "A new pair of tokens of the same session.", {OK: Session}, "optional", Refresh
+    ),
+    "POST /auth/guest": Call(
+        "A session of a guest, who may vote and not create polls.",
+        {CREATED: Session},
+        "optional",
+        Guest,
+        may_be_empty=True,
+        codes=("RATE_LIMITED",),
+    ),
+    "POST /auth/logout": _LOGOUT,
+    "GET /auth/me": Call("Who the token speaks for.", {OK: Me}),
+    "POST /login": _LOGIN,
+    "POST /logout": _LOGOUT,
+    "POST /polls": Call(
+        "Create a poll; 200 for a retry.",
+        {CREATED: OnePoll, OK: OnePoll},
+        takes=NewPoll,
+        parameters=_POLL_KEY,
+        codes=("FORBIDDEN",),
+    ),
+    "GET /polls": Call(
+        "My polls, newest first.", {OK: PollPage}, parameters=_PAGE, codes=("VALIDATION_FAILED",)
+    ),
+    "GET /polls/{poll_id}": Call("A poll and its tally.", {OK: PollAsSeen}, "optional", codes=("NOT_FOUND",)),
+    "GET /join/{code}": Call(
+        "The same by its join code.", {OK: PollAsSeen}, "optional", codes=("NOT_FOUND",)
+    ),
+    "PATCH /polls/{poll_id}": Call(
+        "Edit a poll.", {OK: OnePoll}, takes=PollEdit, codes=(*_OWNER, "POLL_LOCKED", "POLL_CLOSED")
+    ),
+    "DELETE /polls/{poll_id}": Call("Delete a poll.", {NO_CONTENT: None}, codes=_OWNER),
+    "POST /polls/{poll_id}/open": Call("Open it now.", {OK: PollAndTally}, codes=(*_OWNER, "POLL_CLOSED")),
+    "POST /polls/{poll_id}/close": Call(
+        "Close it now, for good.", {OK: PollAndTally}, codes=(*_OWNER, "POLL_NOT_OPEN")
+    ),
+    "POST /polls/{poll_id}/votes": Call(
+        "Cast a ballot; 200 when repeated.",
+        {CREATED: VoteAccepted, OK: VoteAccepted},
+        takes=VoteForm,
+        parameters=_BALLOT_KEY,
+        codes=(*_BALLOT, "INVALID_OPTION", "INVALID_CHOICE_COUNT", "ALREADY_VOTED"),
+    ),
+    "DELETE /polls/{poll_id}/votes/mine": Call(
+        "Take my ballot back.",
+        {OK: VoteRetracted},
+        parameters=_BALLOT_KEY,
+        codes=(*_BALLOT, "VALIDATION_FAILED"),
+    ),
+    "GET /polls/{poll_id}/results": Call(
+        "Options and tally, without `counts` while they are hidden.",
+        {OK: Results},
+        "optional",
+        codes=("NOT_FOUND",),
+    ),
+    "GET /polls/{poll_id}/results.csv": Call(
+        "The counts as a table: `optionId,label,votes`.", {OK: "text/csv"}, "optional", codes=_OWNER
+    ),
+    "PUT /polls/{poll_id}/options/{option_id}/image": Call(
+        "Give an option an image: PNG, JPEG, GIF or WebP, at most 5 MiB.",
+        {OK: OneOption},
+        takes="image/*",
+        codes=(*_OWNER, "INVALID_OPTION", "TOO_LARGE", "UNSUPPORTED_MEDIA", "RATE_LIMITED", "BAD_MESSAGE"),
+    ),
+    "DELETE /polls/{poll_id}/options/{option_id}/image": Call(
+        "Take it away.", {NO_CONTENT: None}, codes=(*_OWNER, "INVALID_OPTION")
+    ),
+    "GET /images/{name}": Call(
+        "An image that this server shows.", {OK: "image/webp"}, "none", codes=("NOT_FOUND",)
+    ),
+    "GET /ws": _alone(
+        "The WebSocket of /asyncapi.json.", {HTTPStatus.SWITCHING_PROTOCOLS.value: None}, "UPGRADE_REQUIRED"
+    ),
+    "GET /healthz": _alone("The process lives.", {OK: Health}),
+    "GET /readyz": _alone(
+        "Whether it can do its work; 503 where not.",
+        {OK: Report, HTTPStatus.SERVICE_UNAVAILABLE.value: Report},
+    ),
+    "GET /metrics": _alone("Figures for Prometheus.", {OK: "text/plain"}),
+    "GET /openapi.json": _alone("This document.", {OK: "application/json"}),
+    "GET /asyncapi.json": _alone("The same of the WebSocket.", {OK: "application/json"}),
+    "GET /docs": _alone("Both as a page.", {OK: "text/html"}),
+}
