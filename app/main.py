@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
+from app import __version__
 from app.adapters.database import SqlDatabase
 from app.adapters.redis.child import AlreadyRunning, RedisChild
 from app.adapters.redis.client import REFUSED, SILENT, connect
@@ -27,6 +28,7 @@ from app.adapters.redis.topology import is_cluster
 from app.adapters.storage import LocalStorage, S3Storage
 from app.config import ConfigError, Settings
 from app.http import Services, application
+from app.metrics import Figures, Sources
 from app.modules.types import new_id
 from app.modules.vote.readers import remove
 from app.services.attending import Attending
@@ -51,6 +53,7 @@ from app.services.vote import Votes
 from app.utils import logger
 from app.utils.errors import PollroomError
 from app.websocket import endpoint
+from app.websocket.asyncapi import asyncapi
 from app.websocket.events import Events
 from app.websocket.rooms import Rooms
 from app.websocket.socket import Limits
@@ -392,7 +395,9 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
             )
             stack.push_async_callback(found.close)
             gateway = found.app
-        services = Services(auth, polls, votes, images, readiness)
+        sources = Sources(departures, broadcast, ledger, readiness, stores.votes, worker)
+        figures = Figures(sources).text
+        services = Services(auth, polls, votes, images, readiness, figures, asyncapi(__version__))
         app = application(services, socket, settings.allowed_origins, gateway)
         yield Web(app, readiness, departures, stores, worker)
 

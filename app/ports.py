@@ -116,6 +116,9 @@ class VoteLog(Protocol):
 
     async def last_id(self, partition: int, generation: int) -> str: ...
 
+    async def length(self, generations: Mapping[int, int]) -> int:
+        """Entries in the logs of these generations (by partition) together."""
+
 
 class Topic(Protocol):
     """Where ballots go for others, as many partitions as the log has. Every call raises ``UNAVAILABLE`` after a bounded wait."""

@@ -19,7 +19,7 @@ REQUEST_MS: Final = 5_000
 RETRY_MS: Final = 300
 SEND_SECONDS: Final = 10.0
 """Within this aiokafka tries again by itself, without doubles; a batch that takes longer is given up with its producer."""
-CLOSE_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 2.0
 BATCH_BYTES: Final = 512 << 10
 """Below the 1 MiB that a broker takes unless told otherwise."""
 

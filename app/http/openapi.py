@@ -113,7 +113,7 @@ def _content(body: Body) -> dict[str, Any]:
 
 
 def _shown(path: str) -> str:
-    return _PARAMETER.sub(lambda found: "{%s}" % _camel(found[1]), path)
+    return _PARAMETER.sub(lambda found: f"{{{_camel(found[1])}}}", path)
 
 
 def _camel(name: str) -> str:

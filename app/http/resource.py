@@ -1,6 +1,6 @@
 """One address and its methods, as an ASGI app that the router mounts."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
@@ -18,8 +18,8 @@ class Resource:
     """
 
     def __init__(self, **handlers: Handler) -> None:
-        self._handlers: Mapping[str, Handler] = handlers
-        self._by_method = dict(handlers)
+        self.methods = tuple(handlers)
+        self._by_method: dict[str, Handler] = dict(handlers)
         if "GET" in handlers:
             self._by_method["HEAD"] = handlers["GET"]
         self._allow = (b"allow", ", ".join(self._by_method).encode())

@@ -1,18 +1,21 @@
 """The URL table."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
+from app import __version__
 from app.http.controllers.auth import AuthController
+from app.http.controllers.docs import DocsController
 from app.http.controllers.images import ImageController
 from app.http.controllers.ops import OpsController
 from app.http.controllers.polls import PollController
 from app.http.controllers.votes import VoteController
 from app.http.middleware import Bearer
+from app.http.openapi import openapi
 from app.http.resource import Resource
 from app.services.auth import Auth
 from app.services.images import Images
@@ -23,13 +26,15 @@ from app.services.vote import Votes
 
 @dataclass(frozen=True)
 class Services:
-    """What the controllers call."""
+    """What the controllers call. ``asyncapi``: the document of ``/ws``. ``figures``: as ``OpsController`` has it."""
 
     auth: Auth
     polls: Polls
     votes: Votes
     images: Images
     readiness: Readiness
+    figures: Callable[[], Awaitable[bytes]]
+    asyncapi: dict[str, Any]
 
 
 def routes(
@@ -44,8 +49,9 @@ def routes(
     polls = PollController(services.polls, bearer)
     votes = VoteController(services.votes, bearer)
     images = ImageController(services.images, bearer)
-    ops = OpsController(services.readiness)
-    return [
+    ops = OpsController(services.readiness, services.figures)
+    docs = DocsController()
+    table: list[BaseRoute] = [
         Route("/polls/{poll_id}/votes", Resource(POST=votes.cast)),
         WebSocketRoute("/ws", websocket),
         Route("/polls/{poll_id}/votes/mine", Resource(DELETE=votes.retract)),
@@ -69,5 +75,11 @@ def routes(
         Route("/ws", Resource(GET=ops.upgrade_required)),
         Route("/healthz", Resource(GET=ops.healthz)),
         Route("/readyz", Resource(GET=ops.readyz)),
+        Route("/metrics", Resource(GET=ops.metrics)),
+        Route("/openapi.json", Resource(GET=docs.openapi)),
+        Route("/asyncapi.json", Resource(GET=docs.asyncapi)),
+        Route("/docs", Resource(GET=docs.docs)),
         *([] if gateway is None else [Mount("/socket.io", app=gateway)]),
     ]
+    docs.describe(openapi(table, __version__), services.asyncapi)
+    return table

@@ -6,7 +6,7 @@ only the newest; its cost does not depend on how many vote.
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -58,7 +58,13 @@ class Broadcast:
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup
         self.sinks: list[Sink] = []
+        # For operators: kind of message -> sockets that it was for.
+        self.delivered: Counter[str] = Counter()
         bus.on_reconnect(self.reread)
+
+    @property
+    def feeds(self) -> int:
+        return len(self._feeds)
 
     async def run(self) -> None:
         """Until cancelled: ticks, viewers, and reading anew every 5 s."""
@@ -214,6 +220,7 @@ class Broadcast:
 
     def _deliver(self, news: News) -> None:
         for sink in self.sinks:
+            self.delivered[news.kind] += sink.viewers(news.poll_id)
             sink.deliver(news)
 
     async def _tick_forever(self) -> None:

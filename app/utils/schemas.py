@@ -19,7 +19,7 @@ def components(requests: Iterable[type], answers: Iterable[type]) -> dict[str, A
     for schema in got.values():
         if schema.get("type") == "object":
             del schema["additionalProperties"]
-            required = schema["required"] if "required" in schema else []
+            required = schema.get("required", [])
             # A default is sent, too; what may be missing has none.
             schema["required"] = [
                 name for name, of in schema["properties"].items() if name in required or "default" in of

@@ -4,7 +4,16 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from app.services.departures import BAD_TOKEN
+from app.services.departures import (
+    BAD_TEXT,
+    BAD_TOKEN,
+    NOT_TEXT,
+    OVERLOADED,
+    RESTART,
+    TOO_BIG,
+    TOO_MANY,
+    TOO_SLOW,
+)
 from app.services.feed import PollChanged, PollDeleted, PollUpdate
 from app.services.messages import (
     Accepted,
@@ -21,9 +30,8 @@ from app.services.messages import (
 )
 from app.utils.errors import MESSAGES
 from app.utils.schemas import components, ref
-from app.websocket.member import TOO_SLOW
 from app.websocket.messages import AnyMessage, Ping, Pong, Welcome
-from app.websocket.socket import LARGEST_MESSAGE, NOT_TEXT, TOO_BIG, TOO_MANY
+from app.websocket.socket import LARGEST_MESSAGE
 
 CHANNEL: Final = "#/channels/ws"
 
@@ -60,12 +68,12 @@ SUMMARIES: Final[dict[type, str]] = {
 }
 
 CLOSE_CODES: Final = {
-    1012: "the server restarts: come back after a random delay from 0 to `minDelay`·2ⁿ, at most `maxDelay`",
+    RESTART: "the server restarts: come back after a random delay from 0 to `minDelay`·2ⁿ, at most `maxDelay`",
     TOO_SLOW: "too slow or silent: the same",
-    4503: "overloaded: the same",
+    OVERLOADED: "overloaded: the same",
     TOO_MANY: "too many messages: the same, beginning at `maxDelay`",
     NOT_TEXT: "a binary frame: not again unchanged",
-    1007: "bad UTF-8: not again unchanged",
+    BAD_TEXT: "bad UTF-8: not again unchanged",
     TOO_BIG: f"a message of more than {LARGEST_MESSAGE} bytes: not again unchanged",
     BAD_TOKEN: "the token does not hold (any more): not again unchanged",
 }

@@ -123,10 +123,9 @@ async def _read(stage: Stage, *, flush: bool) -> dict[int, list[tuple[bytes, dic
 
 
 async def _still(stage: Stage) -> None:
-    """The workers stand still, so that what SQL has is known."""
+    """The workers are gone with what they had read, and what SQL has is known."""
     for worker in stage.workers:
-        os.kill(worker.pid, signal.SIGSTOP)
-    # What they had sent before is executed or not: MariaDB ends what it began.
+        worker.kill_leader()
     while (await stage.sql("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_rows_modified > 0"))[0][0]:
         await _kill_transactions(stage)
 
@@ -138,8 +137,8 @@ async def _kill_transactions(stage: Stage) -> None:
 
 
 def _go_on(stage: Stage) -> None:
-    for worker in stage.workers:
-        os.kill(worker.pid, signal.SIGCONT)
+    for number in range(2):
+        stage.start_worker(number)
 
 
 async def _flush(stage: Stage, load: Load) -> set[tuple[str, str, str]]:
@@ -187,7 +186,10 @@ async def loading(round: Round) -> None:
             )
         await stage.sql("UPDATE polls SET seq = %s WHERE id = %s", count + 2, large.id)
         async with scene.act() as load:
+            await load.rest()
+            await stage.recount()
             await client.flushall()
+            load.resume()
             before, began = load.answered, time.monotonic()
             shown = (await stage.tallies([large.id]))[0]
             seconds = time.monotonic() - began

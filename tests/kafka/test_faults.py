@@ -1,6 +1,7 @@
 """Kafka killed or away, the relay killed in the middle, Redis emptied, SQL put back: nothing lost, copies recognisable."""
 
 import asyncio
+import signal
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,30 @@ async def test_a_broker_that_is_killed_and_restarted_loses_nothing(
 async def _error(relay) -> str | None:  # type: ignore[no-untyped-def]
     error: str | None = relay.error
     return error
+
+
+async def test_a_relay_ends_when_told_so_though_kafka_hangs(
+    tmp_path: Path, redis: RedisServer, mariadb_url: str, broker: Kafka, topic: str
+) -> None:
+    site = Relayed(tmp_path, redis, mariadb_url, brokers=broker.url, topic=topic)
+    async with site.open(worker=True) as node:
+        polls = [await node.poll()]
+        process = Process(["relay"], site.environ(), site.folder / "relay.log")
+        try:
+            await eventually(lambda: positions(node), bool, 20, "a relay at work")
+            await vote(node, polls, range(10))
+            await caught_up(node)
+            broker.process.send_signal(signal.SIGSTOP)
+            await vote(node, polls, range(10), 2)
+            await node.drain()
+            assert await asyncio.to_thread(process.terminate, 12) == 0
+        finally:
+            process.kill()
+            broker.process.send_signal(signal.SIGCONT)
+        assert "Traceback" not in process.tail()
+        async with relaying(node):
+            await caught_up(node)
+        in_order(await equal(site, node, polls))
 
 
 async def test_a_relay_killed_between_sending_and_its_offset_sends_again(on_mariadb: Relayed) -> None:

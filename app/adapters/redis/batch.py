@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -25,6 +28,21 @@ _encode = msgspec.msgpack.Encoder().encode
 def fail(entry: Entry, error: BaseException) -> None:
     if not entry[1].done():
         entry[1].set_exception(error)
+
+
+class Counts:
+    """What became of ballots in this process, for operators. ``sizes``: ballots in a batch -> how many batches."""
+
+    def __init__(self) -> None:
+        self.accepted = self.repeated = 0
+        self.refused: Counter[str] = Counter()
+        self.sizes: Counter[int] = Counter()
+
+    def answered(self, answers: Sequence[Sequence[Any]]) -> None:
+        """What the script answered to a batch, but for refusals: their way is longer."""
+        words = [answer[0] for answer in answers]
+        self.accepted += words.count("ok")
+        self.repeated += words.count("again")
 
 
 class Batch:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from redis.exceptions import NoScriptError
 
-from app.adapters.redis.batch import DEADLINE_SECONDS, Batch, Entry, fail
+from app.adapters.redis.batch import DEADLINE_SECONDS, Batch, Counts, Entry, fail
 from app.adapters.redis.client import REFUSED, SILENT
 from app.adapters.redis.clock import RedisClock
 from app.adapters.redis.keys import Keys
@@ -48,6 +48,7 @@ class Batcher:
         *,
         limit: int,
         publish: str,
+        counts: Counts,
     ) -> None:
         """``generations``: partition -> the generation in force, kept current by the ledger. ``limit``: ballots that wait."""
         self._scripts = scripts
@@ -63,12 +64,14 @@ class Batcher:
         # Asked for once: CPython 3.11 makes a system call each time.
         self._loop = asyncio.get_running_loop()
         self.waiting = 0
+        self.counts = counts
         self._load: Load
         self._verify: Callable[[int], Awaitable[None]]
         self._tasks: asyncio.TaskGroup
 
     def cast(self, ballot: Ballot) -> "asyncio.Future[Receipt]":
         if self.waiting >= self._limit:
+            self.counts.refused["UNAVAILABLE"] += 1
             raise unavailable()
         future: asyncio.Future[Receipt] = self._loop.create_future()
         entry = (ballot, future, time.monotonic(), 0.0)
@@ -123,6 +126,7 @@ class Batcher:
                 else:
                     entries.append(entry)
             if entries:
+                self.counts.sizes[len(entries)] += 1
                 batches.append(Batch(partition, entries, deadline, self._keys))
             if queue:
                 self._due.set()
@@ -184,6 +188,7 @@ class Batcher:
             self._finish(batch, unavailable())
             return True
         now = reply[1]
+        self.counts.answered(reply[2])
         waiting: dict[str, tuple[bool, list[Entry]]] = {}
         for entry, answer in zip(batch.entries, reply[2], strict=True):
             word = answer[0]
@@ -209,6 +214,7 @@ class Batcher:
 
     def _refuse(self, entry: Entry, error: PollroomError, over: float = 0.0) -> None:
         """A refusal is not remembered: it goes out only when no lost copy of the ballot can be taken any more."""
+        self.counts.refused[error.code] += 1
         wait = max(entry[3], over) - time.monotonic()
         if wait <= 0 or error.code in FINAL:
             fail(entry, error)
@@ -222,6 +228,7 @@ class Batcher:
             _log.warning("a partition is not verified yet", partition=partition, error=repr(error)[:200])
 
     def _finish(self, batch: Batch, error: PollroomError) -> None:
+        self.counts.refused[error.code] += len(batch.entries)
         for entry in batch.entries:
             self.waiting -= 1
             fail(entry, error)
@@ -259,12 +266,15 @@ class Batcher:
                 continue
             try:
                 receipt = await answer(entry[0])
+                self.counts.repeated += 1
                 if not entry[1].done():
                     entry[1].set_result(receipt)
             except PollroomError as refused:
+                self.counts.refused[refused.code] += 1
                 fail(entry, refused)
             except Exception as failed:
                 _log.warning("a ballot was not answered", poll=poll_id, error=repr(failed)[:200])
+                self.counts.refused["UNAVAILABLE"] += 1
                 fail(entry, unavailable())
         del self._parked[poll_id]
         self._queues[partition].extendleft(reversed(parked))

@@ -15,17 +15,10 @@ from redis.asyncio import Redis
 from redis.commands import AsyncCoreCommands
 from redis.crc import key_slot
 from redis.event import EventDispatcher
-from redis.exceptions import (
-    AskError,
-    ClusterDownError,
-    ConnectionError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import ConnectionError, RedisError
 
 from app.adapters.redis.client import ANSWER_SECONDS, SILENT, connect
+from app.adapters.redis.spread import MOVED, ClusterPipeline, Moving, key_of, tag_of
 from app.adapters.redis.topology import Address, Described, addresses, described, is_cluster, node_url
 
 _SHORTEST_SECONDS: Final = 0.05
@@ -33,13 +26,6 @@ _OTHERS_SECONDS: Final = 0.2
 """How long the answers of further nodes are waited for once one has told the topology."""
 SHARDED: Final = 7
 """The first version with sharded pub/sub."""
-
-MOVED: Final = (AskError, TryAgainError, ClusterDownError, ReadOnlyError)
-"""Not executed: the slot is elsewhere (``MOVED`` is an ``AskError`` here), on its way, or without a master."""
-
-
-class Moving(ConnectionError):
-    """The slot moves, or has moved: not executed, and to be sent again."""
 
 
 class Cluster(AsyncCoreCommands):
@@ -70,7 +56,7 @@ class Cluster(AsyncCoreCommands):
 
     async def at(self, key: str) -> Redis:
         """The node that serves the partition of ``key``, as far as it is known; ``Moving`` where none does."""
-        tag = _tag(key)
+        tag = tag_of(key)
         if tag in self._doubted or not self._ranges:
             await self.refresh()
         place = self._places.get(tag)
@@ -91,11 +77,11 @@ class Cluster(AsyncCoreCommands):
 
     def doubt(self, key: str) -> None:
         """A node was silent or has refused: look again before the next command to this partition."""
-        self._doubted.add(_tag(key))
+        self._doubted.add(tag_of(key))
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """What the library's methods call. Sent once more where it was not executed for having moved."""
-        key = _key(args)
+        key = key_of(args)
         if key is None:
             return await self._anywhere(args, options)
         try:
@@ -126,9 +112,9 @@ class Cluster(AsyncCoreCommands):
                 failure = error
         raise failure
 
-    def pipeline(self, transaction: bool = False) -> "_Pipeline":
+    def pipeline(self, transaction: bool = False) -> ClusterPipeline:
         """``transaction`` is the library's parameter; there is none over several nodes."""
-        return _Pipeline(self)
+        return ClusterPipeline(self.at, self.doubt)
 
     async def refresh(self) -> None:
         """Ask the nodes who serves what. Once at a time; ``ConnectionError`` where nobody has ever answered."""
@@ -228,61 +214,3 @@ async def publish_command(client: Client) -> str:
         with suppress(*SILENT):  # one that is away is taken to be like the others
             versions.append((await node.info("server"))["redis_version"])
     return "SPUBLISH" if all(int(version.split(".")[0]) >= SHARDED for version in versions) else "PUBLISH"
-
-
-class _Pipeline(AsyncCoreCommands):
-    """Commands of several partitions: one round trip a node, all nodes at once."""
-
-    _is_async_client: Literal[True] = True
-    _event_dispatcher = EventDispatcher()
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._commands: list[tuple[Sequence[Any], Mapping[str, Any]]] = []
-
-    def execute_command(self, *args: Any, **options: Any) -> "_Pipeline":
-        self._commands.append((args, options))
-        return self
-
-    async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """The replies in order; an exception in its place where it is not to be raised."""
-        replies: list[Any] = [None] * len(self._commands)
-        groups: dict[Redis, list[int]] = {}
-        keys = [_key(args) or "" for args, _ in self._commands]
-        for number, key in enumerate(keys):
-            try:
-                groups.setdefault(await self._cluster.at(key), []).append(number)
-            except SILENT as error:
-                replies[number] = error
-
-        async def send(client: Redis, numbers: list[int]) -> None:
-            pipe = client.pipeline(transaction=False)
-            for number in numbers:
-                args, options = self._commands[number]
-                pipe.execute_command(*args, **options)
-            try:
-                answers: Sequence[Any] = await pipe.execute(raise_on_error=False)
-            except SILENT as error:
-                answers = [error] * len(numbers)
-            for number, answer in zip(numbers, answers, strict=True):
-                if isinstance(answer, MOVED):
-                    answer = Moving(str(answer))
-                if isinstance(answer, SILENT):
-                    self._cluster.doubt(keys[number])
-                replies[number] = answer
-
-        await asyncio.gather(*(send(client, numbers) for client, numbers in groups.items()))
-        if raise_on_error:
-            for reply in replies:
-                if isinstance(reply, (ResponseError, *SILENT)):
-                    raise reply
-        return replies
-
-
-def _key(args: Sequence[Any]) -> str | None:
-    """The first word with a partition's tag."""
-    return next((word for word in args if isinstance(word, str) and word.startswith("{p")), None)
-
-
-def _tag(key: str) -> str:
-    return key[: key.index("}") + 1]

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from app.adapters.redis.batch import Counts
 from app.adapters.redis.batcher import Batcher, Load
 from app.adapters.redis.client import REFUSED, SILENT
 from app.adapters.redis.clock import RedisClock
@@ -73,6 +74,7 @@ class RedisLedger:
         self._publish = publish
         self._scripts = Scripts(client)
         self.generations: dict[int, int] = dict.fromkeys(range(keys.partitions), 1)
+        self.counts = Counts()
 
         def batcher(key: str, limit: int) -> Batcher:
             return Batcher(
@@ -83,6 +85,7 @@ class RedisLedger:
                 self.generations,
                 limit=limit,
                 publish=publish,
+                counts=self.counts,
             )
 
         self.batcher: Batcher | Partitions = (

@@ -79,6 +79,15 @@ class RedisVoteLog:
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
 
+    async def length(self, generations: Mapping[int, int]) -> int:
+        pipe = self._client.pipeline(transaction=False)
+        for partition, generation in generations.items():
+            pipe.xlen(self._keys.log(partition, generation))
+        try:
+            return sum(await pipe.execute())
+        except (*SILENT, *REFUSED) as error:
+            raise unavailable() from error
+
     async def last_id(self, partition: int, generation: int) -> str:
         """The id of the newest entry ever written, also when it was trimmed; ``0-0`` for an empty log."""
         try:

@@ -29,6 +29,7 @@ class Partitions:
     def cast(self, ballot: Ballot) -> "asyncio.Future[Receipt]":
         batcher = self._batchers[self._keys.route(ballot.poll_id).partition]
         if batcher.waiting >= self._share and self.waiting >= self._limit:
+            batcher.counts.refused["UNAVAILABLE"] += 1
             raise unavailable()
         return batcher.cast(ballot)
 

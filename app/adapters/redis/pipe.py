@@ -10,7 +10,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from app.adapters.redis.client import SILENT
-from app.adapters.redis.cluster import MOVED, Client, Cluster, Moving, node_of
+from app.adapters.redis.cluster import Client, Cluster, node_of
+from app.adapters.redis.spread import MOVED, Moving
 
 
 def bulk(value: bytes) -> bytes:
