@@ -240,7 +240,7 @@ class Kafka(Server):
         java = [java_binary(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         java += ["-cp", f"{kafka_jars()}/*"]
         if not (self.folder / "data" / "meta.properties").exists():
-            format_ = [*java, "kafka.tools.StorageTool", "format", "-t", secrets.token_urlsafe(16)]
+            format_ = [*java, "kafka.tools.StorageTool", "format", f"-t={secrets.token_urlsafe(16)}"]
             made = subprocess.run([*format_, "-c", str(file)], capture_output=True, text=True)
             if made.returncode:
                 raise RuntimeError(f"Kafka's storage could not be formatted: {made.stdout}{made.stderr}")

@@ -106,7 +106,7 @@ CALLS: Final[dict[str, Call]] = {
     ),
     "GET /polls/{poll_id}": Call("A poll and its tally.", {OK: PollAsSeen}, "optional", codes=("NOT_FOUND",)),
     "GET /join/{code}": Call(
-        "The same by its join code.", {OK: PollAsSeen}, "optional", codes=("NOT_FOUND",)
+        "A poll and its tally, by its join code.", {OK: PollAsSeen}, "optional", codes=("NOT_FOUND",)
     ),
     "PATCH /polls/{poll_id}": Call(
         "Edit a poll.", {OK: OnePoll}, takes=PollEdit, codes=(*_OWNER, "POLL_LOCKED", "POLL_CLOSED")
@@ -145,7 +145,7 @@ CALLS: Final[dict[str, Call]] = {
         codes=(*_OWNER, "INVALID_OPTION", "TOO_LARGE", "UNSUPPORTED_MEDIA", "RATE_LIMITED", "BAD_MESSAGE"),
     ),
     "DELETE /polls/{poll_id}/options/{option_id}/image": Call(
-        "Take it away.", {NO_CONTENT: None}, codes=(*_OWNER, "INVALID_OPTION")
+        "Take the option's image away.", {NO_CONTENT: None}, codes=(*_OWNER, "INVALID_OPTION")
     ),
     "GET /images/{name}": Call(
         "An image that this server shows.", {OK: "image/webp"}, "none", codes=("NOT_FOUND",)
@@ -159,7 +159,7 @@ CALLS: Final[dict[str, Call]] = {
         {OK: Report, HTTPStatus.SERVICE_UNAVAILABLE.value: Report},
     ),
     "GET /metrics": _alone("Figures for Prometheus.", {OK: "text/plain"}),
-    "GET /openapi.json": _alone("This document.", {OK: "application/json"}),
-    "GET /asyncapi.json": _alone("The same of the WebSocket.", {OK: "application/json"}),
-    "GET /docs": _alone("Both as a page.", {OK: "text/html"}),
+    "GET /openapi.json": _alone("The calls, as OpenAPI 3.1.", {OK: "application/json"}),
+    "GET /asyncapi.json": _alone("The messages of the WebSocket, as AsyncAPI 3.0.", {OK: "application/json"}),
+    "GET /docs": _alone("Calls and messages as a page.", {OK: "text/html"}),
 }

@@ -11,8 +11,8 @@ from starlette.routing import BaseRoute, Route
 from app.http.calls import CALLS, Body, Call
 from app.http.middleware import STATUS
 from app.http.resource import Resource
+from app.modules.schemas import PLACE, components, ref
 from app.utils.errors import MESSAGES
-from app.utils.schemas import PLACE, components, ref
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _PROBLEM_REF: Final = {"$ref": PLACE + "Problem"}
@@ -31,18 +31,18 @@ class Undescribed(Exception):
 
 def openapi(table: Iterable[BaseRoute], version: str) -> dict[str, Any]:
     """OpenAPI 3.1 of every ``Resource`` in the table. ``Undescribed`` where it and ``CALLS`` differ."""
-    paths: dict[str, dict[str, Any]] = {}
-    served = set()
-    for route in table:
-        if isinstance(route, Route) and isinstance(route.endpoint, Resource):
-            for method in route.endpoint.methods:
-                served.add(f"{method} {route.path}")
-                call = CALLS.get(f"{method} {route.path}")
-                if call is not None:
-                    operation = _operation(method, route.path, call)
-                    paths.setdefault(_shown(route.path), {})[method.lower()] = operation
+    served = {
+        f"{method} {route.path}"
+        for route in table
+        if isinstance(route, Route) and isinstance(route.endpoint, Resource)
+        for method in route.endpoint.methods
+    }
     if served != CALLS.keys():
         raise Undescribed(", ".join(sorted(served ^ CALLS.keys())))
+    paths: dict[str, dict[str, Any]] = {}
+    for name, call in CALLS.items():
+        method, path = name.split()
+        paths.setdefault(_shown(path), {})[method.lower()] = _operation(method, path, call)
     takes = [call.takes for call in CALLS.values() if isinstance(call.takes, type)]
     gives = [body for call in CALLS.values() for body in call.answers.values() if isinstance(body, type)]
     return {

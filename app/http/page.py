@@ -29,7 +29,7 @@ def page(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> bytes:
     """A whole HTML document, to be served under ``POLICY``."""
     calls = [
         _call(method.upper(), path, operation)
-        for path, methods in sorted(openapi["paths"].items())
+        for path, methods in openapi["paths"].items()
         for method, operation in methods.items()
     ]
     sent: list[str] = []

@@ -4,6 +4,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from app.modules.schemas import components, ref
 from app.services.departures import (
     BAD_TEXT,
     BAD_TOKEN,
@@ -29,7 +30,6 @@ from app.services.messages import (
     Vote,
 )
 from app.utils.errors import MESSAGES
-from app.utils.schemas import components, ref
 from app.websocket.messages import AnyMessage, Ping, Pong, Welcome
 from app.websocket.socket import LARGEST_MESSAGE
 

@@ -95,9 +95,9 @@ def _history(
         verdict.wrong.append(f"{where}: n is {row.n}, and {len(past)} ballots are remembered")
     if not changes and len(past) > 1:
         verdict.doubled.append(f"{where}: {len(past)} ballots where none may be changed")
-    if any(op.code == "ALREADY_VOTED" for op in ops) and not past:
-        if not any(op.outcome is Outcome.GONE for op in ops):
-            verdict.lost.append(f"{where}: was told ALREADY_VOTED and has no ballot")
+    told = any(op.code == "ALREADY_VOTED" for op in ops)
+    if told and not past and not any(op.outcome is Outcome.GONE for op in ops):
+        verdict.lost.append(f"{where}: was told ALREADY_VOTED and has no ballot")
 
 
 def _same(verdict: Verdict, where: str, op: Op, one: Past) -> None:

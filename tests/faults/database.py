@@ -34,13 +34,13 @@ async def _connect(stage: Stage) -> Any:
 async def locks(round: Round) -> None:
     """1213 and 1205 on the worker's batch, by transactions of another party."""
     count = round.times(8, 1000)
-    async with Stage(round.folder) as stage, AsyncExitStack() as stack:
-        await stage.sql("CREATE TABLE scratch (id INT PRIMARY KEY, n INT NOT NULL)")
-        await stage.sql(f"INSERT INTO scratch SELECT seq, 0 FROM seq_1_to_{WEIGHT}")
+    async with round.stage() as stage, AsyncExitStack() as stack:
+        await stage.sql("CREATE TABLE IF NOT EXISTS scratch (id INT PRIMARY KEY, n INT NOT NULL)")
+        await stage.sql(f"REPLACE INTO scratch SELECT seq, 0 FROM seq_1_to_{WEIGHT}")
         other = await _connect(stage)
         stack.callback(other.close)
-        scene = Scene(round, stage)
-        turn = 0
+        scene, before = Scene(round, stage), _failures(stage)
+        turn, letters = 0, await _letters(stage)
         while round.injected < count:
             async with scene.act() as load:
                 goal = min(count, round.injected + 150)
@@ -48,10 +48,13 @@ async def locks(round: Round) -> None:
                     await load.until_answered(5)
                     await (_timeout(other) if turn % 12 == 2 else _deadlock(stage, other, load))
                     turn += 1
-                    round.hit(_failures(stage) - round.injected)
-        letters = await stage.sql("SELECT COUNT(*) FROM dead_letters")
-        if letters[0][0]:
-            round.verdict.wrong.append(f"{letters[0][0]} dead letters after deadlocks")
+                    round.hit(_failures(stage) - before - round.injected)
+        if await _letters(stage) != letters:
+            round.verdict.wrong.append("dead letters after deadlocks")
+
+
+async def _letters(stage: Stage) -> int:
+    return int((await stage.sql("SELECT COUNT(*) FROM dead_letters"))[0][0])
 
 
 def _failures(stage: Stage) -> int:
@@ -96,30 +99,35 @@ async def _timeout(other: Any) -> None:
 
 async def poison(round: Round) -> None:
     """Entries of which SQL can store nothing, in the middle of the others; and an outage, which buries nothing."""
-    async with Stage(round.folder) as stage, stage.client() as client:
-        scene = Scene(round, stage)
+    async with round.stage() as stage, stage.client() as client:
+        scene, letters, count = Scene(round, stage), await _letters(stage), round.times(5, 100)
+        logs = await stage.sql("SELECT `partition`, generation FROM log_offsets WHERE reader = 'sql'")
         async with scene.act() as load:
-            count = round.times(5, 100)
             for number in range(count):
-                partition = round.dice.randrange(16)
+                partition, generation = round.dice.choice(logs)
                 content = round.dice.choice(
-                    [b"\xc1 no msgpack", msgspec.msgpack.encode(["b", "nobody", "v" * 300, 1, "x", False, ["o"], 1, 1, True, []])]
+                    [
+                        b"\xc1 no msgpack",
+                        msgspec.msgpack.encode(
+                            ["b", "nobody", "v" * 300, 1, "x", False, ["o"], 1, 1, True, []]
+                        ),
+                    ]
                 )
-                await client.xadd(Keys(16).log(partition, 1), {"e": content})
+                await client.xadd(Keys(16).log(partition, generation), {"e": content})
                 round.hit()
                 await load.until_answered(5)
                 if number % 10 == 0:
                     stage.database.process.send_signal(signal.SIGSTOP)
                     await load.until_answered(50)
                     stage.database.process.send_signal(signal.SIGCONT)
-        letters = (await stage.sql("SELECT COUNT(*) FROM dead_letters"))[0][0]
+        letters = await _letters(stage) - letters
         if letters != count:
             round.verdict.wrong.append(f"{letters} dead letters of {count} poison entries")
 
 
 async def workers(round: Round) -> None:
     """Two workers on one partition by mistake, and workers that stand still: nothing is trimmed that SQL lacks."""
-    async with Stage(round.folder) as stage:
+    async with round.stage() as stage:
         scene = Scene(round, stage)
         async with scene.act() as load:
             for _ in range(round.times(10, 200)):
@@ -140,21 +148,27 @@ async def _stalled(round: Round, stage: Stage, load: Load) -> None:
     async with stage.client() as client:
         for worker in stage.workers:
             os.kill(worker.pid, signal.SIGSTOP)
-        offsets = {
-            p: at for p, at in await stage.sql("SELECT `partition`, last_id FROM log_offsets WHERE reader = 'sql'")
-        }
+        offsets = await stage.sql(
+            "SELECT `partition`, generation, last_id FROM log_offsets WHERE reader = 'sql'"
+        )
         await load.until_answered(300)
         waiting = 0
-        for partition, at in offsets.items():
+        for partition, generation, at in offsets:
             fence = await client.hget(Keys(16).fence(partition), "trimmed")
             if fence and _order(fence.decode()) > _order(at):
-                round.verdict.wrong.append(f"p{partition:02d} was trimmed to {fence.decode()}, SQL is at {at}")
-            waiting += len(await client.xrange(Keys(16).log(partition, 1), min=f"({at}"))
+                round.verdict.wrong.append(
+                    f"p{partition:02d} was trimmed to {fence.decode()}, SQL is at {at}"
+                )
+            waiting += len(await client.xrange(Keys(16).log(partition, generation), min=f"({at}"))
         if waiting < 300:
-            round.verdict.wrong.append(f"{waiting} entries wait, where 300 were acknowledged and none is stored")
+            round.verdict.wrong.append(
+                f"{waiting} entries wait, where 300 were acknowledged and none is stored"
+            )
         async with httpx.AsyncClient(trust_env=False) as http:
             said = (await http.get(f"{stage.bases[0]}/readyz")).json()
-        round.notes[:] = [f"readyz while {waiting} entries waited: {said['checks'].get('worker', {}).get('detail')}"]
+        round.notes[:] = [
+            f"readyz while {waiting} entries waited: {said['checks'].get('worker', {}).get('detail')}"
+        ]
         for worker in stage.workers:
             os.kill(worker.pid, signal.SIGCONT)
 

@@ -18,7 +18,7 @@ LOAD_SECONDS = 15.0
 
 
 async def paused(round: Round) -> None:
-    async with Stage(round.folder) as stage:
+    async with round.stage() as stage:
         scene = Scene(round, stage)
         for seconds in (5,) * round.times(1, 4) + (60,) * round.times(0, 1):
             async with scene.act() as load:
@@ -31,7 +31,7 @@ async def paused(round: Round) -> None:
 
 async def restarted(round: Round) -> None:
     """Again while the partitions are verified: between the comparison and the fence, now and then."""
-    async with Stage(round.folder) as stage:
+    async with round.stage() as stage:
         scene = Scene(round, stage)
         async with scene.act() as load:
             for _ in range(round.times(5, 60)):
@@ -44,7 +44,7 @@ async def restarted(round: Round) -> None:
 
 
 async def forgotten(round: Round) -> None:
-    async with Stage(round.folder) as stage, stage.client() as client:
+    async with round.stage() as stage, stage.client() as client:
         scene = Scene(round, stage)
         async with scene.act() as load:
             for _ in range(round.times(20, 300)):
@@ -66,7 +66,7 @@ Empty = Callable[[Stage, Load], Awaitable[set[tuple[str, str, str]]]]
 
 async def _emptied(round: Round, empty: Empty) -> None:
     """First with the log drained, then under load."""
-    async with Stage(round.folder) as stage:
+    async with round.stage() as stage:
         scene = Scene(round, stage)
         for drained in (True, False):
             for _ in range(round.times(1, 10)):
@@ -98,7 +98,9 @@ def _foretell(round: Round, load: Load, gone: set[tuple[str, str, str]]) -> None
                 op.outcome = Outcome.LOST
 
 
-async def _unstored(stage: Stage, entries: dict[int, list[tuple[bytes, dict[bytes, bytes]]]]) -> set[tuple[str, str, str]]:
+async def _unstored(
+    stage: Stage, entries: dict[int, list[tuple[bytes, dict[bytes, bytes]]]]
+) -> set[tuple[str, str, str]]:
     found = set()
     for partition, at in await stage.sql("SELECT `partition`, last_id FROM log_offsets WHERE reader = 'sql'"):
         for id, fields in entries[partition]:
@@ -111,7 +113,9 @@ async def _unstored(stage: Stage, entries: dict[int, list[tuple[bytes, dict[byte
 
 async def _read(stage: Stage, *, flush: bool) -> dict[int, list[tuple[bytes, dict[bytes, bytes]]]]:
     """All logs as they are, at one moment with the emptying."""
-    generations = dict(await stage.sql("SELECT `partition`, generation FROM log_offsets WHERE reader = 'sql'"))
+    generations = dict(
+        await stage.sql("SELECT `partition`, generation FROM log_offsets WHERE reader = 'sql'")
+    )
     async with stage.client() as client:
         pipe = client.pipeline(transaction=True)
         for partition in range(16):
@@ -126,7 +130,9 @@ async def _still(stage: Stage) -> None:
     """The workers are gone with what they had read, and what SQL has is known."""
     for worker in stage.workers:
         worker.kill_leader()
-    while (await stage.sql("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_rows_modified > 0"))[0][0]:
+    while (await stage.sql("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_rows_modified > 0"))[
+        0
+    ][0]:
         await _kill_transactions(stage)
 
 
@@ -173,7 +179,7 @@ async def loading(round: Round) -> None:
     """A large poll comes back in time, while the others go on; nobody votes in it before it is whole."""
     round.times(1, 1)
     count = 1_000_000 if round.full else 50_000
-    async with Stage(round.folder) as stage, stage.client() as client:
+    async with round.stage() as stage, stage.client() as client:
         scene = Scene(round, stage)
         (large,) = await scene.polls(1)
         for start in range(0, count, 50_000):

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.faults.gate import Fate, gate
 from tests.faults.load import Load
 from tests.faults.scene import Round, Scene
-from tests.faults.stage import Stage, spawn, up
+from tests.faults.stage import spawn, up
 
 TRIM = Path(__file__).parents[2] / "app" / "adapters" / "redis" / "trim.lua"
 ACT = 25
@@ -29,7 +29,7 @@ async def _repeated(round: Round, scene: Scene, count: int, one: Callable[[Load]
 
 
 async def web(round: Round) -> None:
-    async with Stage(round.folder) as stage:
+    async with round.stage() as stage:
 
         async def kill(_: Load) -> None:
             number = round.dice.randrange(2)
@@ -43,12 +43,11 @@ async def web(round: Round) -> None:
 async def worker(round: Round) -> None:
     """Between COMMIT and trim: the trimming never reaches Redis."""
     digest = hashlib.sha1(TRIM.read_bytes()).hexdigest().encode()
-    async with Stage(round.folder) as stage, AsyncExitStack() as stack:
+    async with round.stage() as stage, AsyncExitStack() as stack:
         gates = [await stack.enter_async_context(gate(stage.redis.port)) for _ in range(2)]
         for number in range(2):
             stage.worker[number] = {"REDIS_URL": f"redis://127.0.0.1:{gates[number].port}/0"}
-            stage.workers[number].kill_leader()
-            stage.start_worker(number)
+        await stage.restart()
 
         async def kill(_: Load) -> None:
             for one in gates:
@@ -69,7 +68,7 @@ async def worker(round: Round) -> None:
 
 
 async def redis(round: Round) -> None:
-    async with Stage(round.folder) as stage:
+    async with round.stage() as stage:
 
         async def kill(_: Load) -> None:
             stage.redis.kill()
@@ -81,7 +80,7 @@ async def redis(round: Round) -> None:
 
 async def mariadb(round: Round) -> None:
     """While a transaction has rows written and not committed."""
-    async with Stage(round.folder) as stage:
+    async with round.stage() as stage:
 
         async def kill(_: Load) -> None:
             end = time.monotonic() + 2
@@ -98,7 +97,7 @@ async def mariadb(round: Round) -> None:
 
 
 async def everything(round: Round) -> None:
-    async with Stage(round.folder) as stage:
+    async with round.stage() as stage:
 
         async def kill(_: Load) -> None:
             pids = [process.pid for process in [*stage.webs, *stage.workers]]

@@ -23,6 +23,8 @@ MOST_IDS = 60
 PATIENCE = 0.8
 """How often a voter goes on until a ballot is known."""
 
+EXPECTED = frozenset({"UNAVAILABLE", "ALREADY_VOTED", "CHANGE_NOT_ALLOWED", "POLL_CLOSED", "RATE_LIMITED"})
+
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
@@ -44,7 +46,7 @@ class Voter:
 class Load:
     """``bases``: HTTP addresses of the instances. ``rate``: ballots a second, of all voters together.
 
-    ``answered`` counts acknowledged ballots. ``shown``: poll -> the highest tally that any watcher saw.
+    ``answered`` counts acknowledged ballots. ``rude``: answers that the contract does not allow.
     """
 
     bases: Sequence[str]
@@ -55,6 +57,7 @@ class Load:
     journal: Journal = field(default_factory=Journal)
     answered: int = 0
     codes: dict[str, int] = field(default_factory=dict)
+    rude: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._stop = asyncio.Event()
@@ -145,6 +148,8 @@ class Load:
             else:
                 code = answer["code"]
                 self.codes[code] = self.codes.get(code, 0) + 1
+                if code not in EXPECTED or (code == "UNAVAILABLE" and not answer.get("retryAfter", 0) > 0):
+                    self.rude.append(f"{poll.id} {voter.name}: {answer}")
                 if code not in ("UNAVAILABLE", "INTERNAL"):
                     # Of this sending: an earlier one may have counted.
                     op.code = code
@@ -354,8 +359,8 @@ class People:
         session = await self._post("/auth/register", {"email": name, "password": "not a secret"})
         return str(session["accessToken"])
 
-    async def polls(self, owner: str, count: int) -> list[Poll]:
-        """Every fourth takes no changes."""
+    async def polls(self, owner: str, count: int, **fields: Any) -> list[Poll]:
+        """Every fourth takes no changes. ``fields`` of the contract beside."""
         made = []
         for number in range(count):
             body = {
@@ -364,7 +369,7 @@ class People:
                 "maxChoices": 2,
                 "guests": True,
                 "allowChange": number % 4 != 3,
-            }
+            } | fields
             poll = (await self._post("/polls", body, owner))["poll"]
             made.append(Poll(poll["id"], [o["id"] for o in poll["options"]], poll["allowChange"]))
         return made

@@ -31,7 +31,7 @@ async def lost(round: Round) -> None:
         round.hit()
         return chosen
 
-    async with Stage(round.folder) as stage, AsyncExitStack() as stack:
+    async with round.stage() as stage, AsyncExitStack() as stack:
         gates = await _before_webs(stage, stack)
         scene = Scene(round, stage)
         while any(left.values()):
@@ -48,7 +48,7 @@ async def lost(round: Round) -> None:
 
 async def late(round: Round) -> None:
     """Batches that Redis gets after their clients were told UNAVAILABLE, and did something else: nothing changes."""
-    async with Stage(round.folder) as stage, AsyncExitStack() as stack:
+    async with round.stage() as stage, AsyncExitStack() as stack:
         gates = await _before_webs(stage, stack)
         scene = Scene(round, stage)
         count = round.times(2, 60)
@@ -70,8 +70,6 @@ async def _before_webs(stage: Stage, stack: AsyncExitStack) -> list[Gate]:
     for number in range(2):
         one = await stack.enter_async_context(gate(stage.redis.port))
         stage.web[number] = {"REDIS_URL": f"redis://127.0.0.1:{one.port}/0"}
-        stage.webs[number].kill_leader()
-        stage.start_web(number)
         gates.append(one)
-    await stage.healed()
+    await stage.restart()
     return gates

@@ -10,13 +10,15 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.faults.checker import Verdict
 from tests.faults.scene import NotInjected, Round
+from tests.faults.stage import Stage
 from tests.services import Missing
 
 
@@ -55,6 +57,8 @@ FAULTS = (
     Fault("6d", "FLUSHALL, drained and under load", "emptied:flushed", (25, 200)),
     Fault("6e", "an empty restart, drained and under load", "emptied:replaced", (25, 200)),
     Fault("6f", "a large poll loaded back", "emptied:loading", (20, 90)),
+    Fault("6g", "Redis cut off by iptables", "cutoff:run", (20, 300)),
+    Fault("7", "edits, closes and deletions killed at each step", "steps:run", (40, 900)),
 )
 
 
@@ -85,17 +89,50 @@ class Screen:
             f"[{self.at + 1}/{len(self._faults)}] {round.name}: {round.injected} of {round.planned},"
             f" {round.acknowledged:,} acknowledged; about {-(-self.left() // 60)} min left in all"
         )
-        print(f"\r\x1b[K{line}" if self._tty else line, end="" if self._tty else "\n", file=sys.stderr, flush=True)
+        print(
+            f"\r\x1b[K{line}" if self._tty else line,
+            end="" if self._tty else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def done(self, text: str) -> None:
         print(f"\r\x1b[K{text}" if self._tty else text, file=sys.stderr, flush=True)
 
 
-async def run_one(fault: Fault, seed: int, full: bool, screen: Screen) -> dict[str, Any]:
+class Stages:
+    """One stage for fault after fault; a new one after a failure, and for each fault of the full numbers."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = AsyncExitStack()
+        self._stage: Stage | None = None
+        self._made = 0
+
+    @asynccontextmanager
+    async def usual(self) -> AsyncIterator[Stage]:
+        if self._stage is None:
+            self._made += 1
+            self._stage = await self._stack.enter_async_context(Stage(self._folder / f"stage{self._made}"))
+        try:
+            yield self._stage
+            await self._stage.reset()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        self._stage = None
+        await self._stack.aclose()
+
+
+async def run_one(fault: Fault, seed: int, full: bool, screen: Screen, stages: Stages) -> dict[str, Any]:
     began = time.monotonic()
     result: dict[str, Any] = {"number": fault.number, "name": fault.name, "seed": seed}
-    with tempfile.TemporaryDirectory(prefix=f"pollroom-fault-{fault.number}-", ignore_cleanup_errors=True) as folder:
-        round = Round(fault.name, Path(folder), seed, full, screen.show)
+    with tempfile.TemporaryDirectory(
+        prefix=f"pollroom-fault-{fault.number}-", ignore_cleanup_errors=True
+    ) as folder:
+        round = Round(fault.name, Path(folder), seed, full, screen.show, stages.usual)
         missing = ""
         try:
             await fault.run(round)
@@ -104,6 +141,8 @@ async def run_one(fault: Fault, seed: int, full: bool, screen: Screen) -> dict[s
         except Exception as error:
             round.verdict.wrong.append("".join(traceback.format_exception(error))[-3000:])
     verdict = round.verdict
+    if full or not verdict.ok:
+        await stages.close()
     return result | {
         "injected": round.injected,
         "planned": round.planned,
@@ -132,7 +171,9 @@ def table(results: list[dict[str, Any]]) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for one in results:
-        word = f"not injected: {one['not_injected']}" if one["not_injected"] else "ok" if one["ok"] else "FAILED"
+        word = (
+            f"not injected: {one['not_injected']}" if one["not_injected"] else "ok" if one["ok"] else "FAILED"
+        )
         said = "; ".join([word, *one["notes"]])
         lines.append(
             f"| {one['number']} {one['name']} | {one['injected']:,} | {one['acknowledged']:,} | {one['unknown']:,} |"
@@ -150,11 +191,47 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+async def run_all(faults: list[Fault], done: dict[str, Any], seed: int, full: bool, screen: Screen) -> None:
+    """Results into ``done``; of the full numbers, those that passed are kept for the next time."""
+    with tempfile.TemporaryDirectory(prefix="pollroom-faults-", ignore_cleanup_errors=True) as folder:
+        stages = Stages(Path(folder))
+        try:
+            for fault in faults:
+                if fault.number in done:
+                    continue
+                result = done[fault.number] = await run_one(fault, seed, full, screen, stages)
+                screen.at += 1
+                screen.done(line(result))
+                for text in result["findings"]:
+                    screen.done(f"      {text}")
+                if full and result["ok"]:
+                    file = state_file()
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    kept = {number: one for number, one in done.items() if one["ok"]}
+                    file.write_text(json.dumps(kept, indent=1))
+        finally:
+            await stages.close()
+
+
+def line(result: dict[str, Any]) -> str:
+    word = "ok" if result["ok"] else "FAILED"
+    if result["not_injected"]:
+        word = f"not injected: {result['not_injected']}"
+    return (
+        f"{result['number']:3} {result['name']}: {word}; {result['injected']} injected,"
+        f" {result['acknowledged']:,} acknowledged, {result['unknown']} unknown, {result['seconds']} s"
+    )
+
+
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/faults", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="the full numbers; goes on where it was interrupted")
+    parser.add_argument(
+        "--full", action="store_true", help="the full numbers; goes on where it was interrupted"
+    )
     parser.add_argument("--anew", action="store_true", help="with --full: forget what is done already")
-    parser.add_argument("--only", metavar="N", action="append", help="one fault, such as 3 or 1b; may be repeated")
+    parser.add_argument(
+        "--only", metavar="N", action="append", help="one fault, such as 3 or 1b; may be repeated"
+    )
     parser.add_argument("--seed", type=int, help="of a run that failed")
     parser.add_argument("--list", action="store_true", help="the faults, and how long each takes")
     given = parser.parse_args(words)
@@ -174,26 +251,8 @@ def main(words: list[str]) -> int:
         done = json.loads(file.read_text())
     screen = Screen([fault for fault in faults if fault.number not in done], given.full)
     print(f"seed {seed}; about {-(-screen.left() // 60)} minutes", file=sys.stderr)
-    results = []
-    for fault in faults:
-        if fault.number not in done:
-            result = asyncio.run(run_one(fault, seed, given.full, screen))
-            screen.at += 1
-            verdict = "not injected: " + result["not_injected"] if result["not_injected"] else (
-                "ok" if result["ok"] else "FAILED"
-            )
-            screen.done(
-                f"{fault.number:3} {fault.name}: {verdict}; {result['injected']} injected,"
-                f" {result['acknowledged']:,} acknowledged, {result['unknown']} unknown, {result['seconds']} s"
-            )
-            for text in result["findings"]:
-                screen.done(f"      {text}")
-            done[fault.number] = result
-            if given.full and result["ok"]:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                kept = {number: one for number, one in done.items() if one["ok"]}
-                file.write_text(json.dumps(kept, indent=1))
-        results.append(done[fault.number])
+    asyncio.run(run_all(faults, done, seed, given.full, screen))
+    results = [done[fault.number] for fault in faults]
     print(table(results))
     total = Verdict(
         acknowledged=sum(one["acknowledged"] for one in results),

@@ -3,15 +3,17 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tests.faults.checker import Verdict, check
 from tests.faults.journal import Row, Tally
 from tests.faults.load import Load, People, Poll, Voter, Watcher
+from tests.faults.stage import Stage
 
+VOTERS = 60
 FRESH_SECONDS = 10.0
 RECOUNT_SECONDS = 90.0
 
@@ -21,7 +23,10 @@ class NotInjected(Exception):
 
 
 class Staged(Protocol):
-    """A running Pollroom."""
+    """A running Pollroom. ``voters`` and ``owner`` (a token) are made once."""
+
+    voters: list[Voter]
+    owner: str
 
     @property
     def bases(self) -> list[str]: ...
@@ -39,13 +44,14 @@ class Staged(Protocol):
 
 @dataclass
 class Round:
-    """One fault as it runs. ``injected`` counts; ``notes`` go into the table."""
+    """One fault as it runs. ``injected`` counts; ``notes`` go into the table. ``stage``: the usual one, running."""
 
     name: str
     folder: Path
     seed: int
     full: bool
     progress: Callable[["Round"], None]
+    stage: Callable[[], AbstractAsyncContextManager[Stage]]
     injected: int = 0
     planned: int = 0
     verdict: Verdict = field(default_factory=Verdict)
@@ -71,29 +77,16 @@ class Round:
 
 
 class Scene:
-    """``people``: how many voters, made once."""
-
-    def __init__(self, round: Round, stage: Staged, people: int = 60) -> None:
+    def __init__(self, round: Round, stage: Staged) -> None:
         self.round = round
         self.stage = stage
-        self._people = people
-        self._voters: list[Voter] = []
-        self._owner = ""
 
-    async def prepare(self) -> None:
-        if not self._voters:
-            async with People(self.stage.bases[0]) as people:
-                self._owner = await people.owner()
-                self._voters = await people.voters(self._people)
-
-    async def polls(self, count: int) -> list[Poll]:
-        await self.prepare()
+    async def polls(self, count: int, **fields: Any) -> list[Poll]:
         async with People(self.stage.bases[0]) as people:
-            return await people.polls(self._owner, count)
-
-    @property
-    def owner(self) -> str:
-        return self._owner
+            if not self.stage.voters:
+                self.stage.owner = await people.owner()
+                self.stage.voters = await people.voters(VOTERS)
+            return await people.polls(self.stage.owner, count, **fields)
 
     @asynccontextmanager
     async def act(
@@ -109,7 +102,7 @@ class Scene:
         seed = self.round.dice.getrandbits(32)
         async with AsyncExitStack() as stack:
             watchers = [await stack.enter_async_context(Watcher(base, made)) for base in self.stage.bases]
-            load = self.round.load = Load(self.stage.bases, self._voters, made, seed, rate)
+            load = self.round.load = Load(self.stage.bases, self.stage.voters, made, seed, rate)
             try:
                 async with load:
                     await load.until_answered(20)
@@ -136,6 +129,7 @@ class Scene:
                 verdict.wrong.append(f"{tally.poll}: {tally} and {other} differ")
         await self._fresh(tallies[: len(ids)], watchers)
         verdict.wrong += await load.repeat(400 if self.round.full else 150)
+        verdict.wrong += load.rude
         verdict.wrong += [text for watcher in watchers for text in watcher.wrong]
         verdict.wrong += self.stage.traces()
 
@@ -158,8 +152,7 @@ class Scene:
                 f"{tally.poll}: a watcher stays at {watcher.best.get(tally.poll)}, not {tally}"
                 for watcher in watchers
                 for tally in tallies
-                if watcher.best.get(tally.poll, ((0, 0), {}))
-                != ((tally.epoch, tally.seq), tally.counts)
+                if watcher.best.get(tally.poll, ((0, 0), {})) != ((tally.epoch, tally.seq), tally.counts)
             ]
 
         end = asyncio.get_running_loop().time() + FRESH_SECONDS

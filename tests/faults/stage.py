@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +18,7 @@ import redis.asyncio
 
 from app.adapters.redis.child import bound
 from tests.faults.journal import Past, Row, Tally
+from tests.faults.load import Voter
 from tests.harness.process import Process, free_port, run
 from tests.services import MariaDB, RedisServer, Server, redis_binary
 
@@ -59,6 +59,9 @@ class Stage:
         self.worker: list[dict[str, str]] = [{}, {}]
         self.webs: list[Process] = []
         self.workers: list[Process] = []
+        self.voters: list[Voter] = []
+        self.owner = ""
+        self._seen: dict[Path, int] = {}
 
     @property
     def settings(self) -> dict[str, str]:
@@ -113,6 +116,21 @@ class Stage:
         self.workers[number : number + 1] = [process]
         return process
 
+    async def restart(self) -> None:
+        """The app's processes anew, with the settings of now."""
+        for process in [*self.webs, *self.workers]:
+            process.kill_leader()
+        for number in range(2):
+            self.start_web(number)
+            self.start_worker(number)
+        await self.healed()
+
+    async def reset(self) -> None:
+        """As it was in the beginning, but for the data."""
+        if any(self.web) or any(self.worker):
+            self.web, self.worker = [{}, {}], [{}, {}]
+            await self.restart()
+
     async def healed(self, seconds: float = HEAL_SECONDS) -> None:
         """Wait until both web processes say ``ready``. What ended by itself is a failure."""
         async with httpx.AsyncClient(timeout=3, trust_env=False) as http:
@@ -142,10 +160,7 @@ class Stage:
 
     async def rows(self, polls: Sequence[str]) -> list[Row]:
         marks = ", ".join(["%s"] * len(polls))
-        return [
-            parse(found)
-            for found in await self.sql(f"{COLUMNS} WHERE poll_id IN ({marks})", *polls)
-        ]
+        return [parse(found) for found in await self.sql(f"{COLUMNS} WHERE poll_id IN ({marks})", *polls)]
 
     async def tallies(self, polls: Sequence[str]) -> list[Tally]:
         """By both instances."""
@@ -155,11 +170,16 @@ class Stage:
         return redis.asyncio.from_url(self.redis.url, socket_timeout=5)
 
     def traces(self) -> list[str]:
-        """Unexpected errors in the logs of the app's processes."""
+        """Unexpected errors in the logs of the app's processes, since the last time."""
         found = []
         for path in sorted(self.folder.glob("w*.log")):
-            text = path.read_text(errors="replace")
-            found += [f"{path.name}: {part[-600:]}" for part in re.findall(r"Traceback.{0,3000}", text, re.S)[:1]]
+            with path.open("rb") as file:
+                file.seek(self._seen.get(path, 0))
+                text = file.read()
+                self._seen[path] = file.tell()
+            at = text.find(b"Traceback")
+            if at >= 0:
+                found.append(f"{path.name}: {text[at : at + 3000].decode(errors='replace')}")
         return found
 
 

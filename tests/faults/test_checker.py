@@ -30,9 +30,7 @@ def journal() -> Journal:
 
 def rows() -> list[Row]:
     return [
-        Row(
-            "p", "ann", 3, 1, (Past("a1", ("x",), 1, 10), Past("a2", ("y",), 3, 12), Past("a3", (), 4, 13))
-        ),
+        Row("p", "ann", 3, 1, (Past("a1", ("x",), 1, 10), Past("a2", ("y",), 3, 12), Past("a3", (), 4, 13))),
         Row("p", "dan", 1, 1, (Past("d2", ("y",), 2, 11),)),
     ]
 
@@ -82,7 +80,10 @@ def test_a_planted_wrong_count_is_found() -> None:
 @pytest.mark.parametrize(
     "past",
     [
-        (Past("d2", ("y",), 2, 11), Past("d1", ("x",), 5, 12)),  # UNAVAILABLE, and executed after the next one
+        (
+            Past("d2", ("y",), 2, 11),
+            Past("d1", ("x",), 5, 12),
+        ),  # UNAVAILABLE, and executed after the next one
         (Past("d2", ("z",), 2, 11),),  # other choices
         (Past("d2", ("y",), 9, 11),),  # another answer than the first
         (Past("d2", ("y",), 2, 99),),

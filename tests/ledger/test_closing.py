@@ -85,16 +85,16 @@ async def test_a_clock_that_steps_back_takes_no_opening_back(here: World) -> Non
 
 async def test_whoever_comes_first_opens_and_closes_once(here: World) -> None:
     now = await here.time()
-    poll = await here.poll(opens_at=now + 100, closes_at=now + 110)
-    await here.until(now + 110)
+    poll = await here.poll(opens_at=now + 600, closes_at=now + 610)
+    await here.until(now + 610)
     states = await asyncio.gather(*[here.ledger.read(poll) for _ in range(20)])
     assert {(state.order, state.status) for state, _ in states} == {(states[0][0].order, "closed")}
-    assert (await entries(here, "open"), await entries(here, "close")) == ([now + 100], [now + 110])
+    assert (await entries(here, "open"), await entries(here, "close")) == ([now + 600], [now + 610])
 
 
 @pytest.mark.parametrize("by", ["call", "time"])
 async def test_new_times_after_the_close_are_late_and_the_other_rules_are_taken(here: World, by: str) -> None:
-    closes = await here.time() + (FAR if by == "call" else 30)
+    closes = await here.time() + (FAR if by == "call" else 500)
     poll = await here.poll(closes_at=closes, guests=False)
     held = await here.hold(poll)
     assert held.state is not None and not held.state.closed
@@ -112,7 +112,7 @@ async def test_new_times_after_the_close_are_late_and_the_other_rules_are_taken(
 
 
 async def test_new_times_in_time_are_taken(here: World) -> None:
-    closes = await here.time() + 200
+    closes = await here.time() + 800
     poll = await here.poll(closes_at=closes)
     state, late = await here.edit(poll, closes_at=closes + FAR)
     assert (late, state.closes, state.status) == (False, closes + FAR, "open")
