@@ -60,6 +60,7 @@ class Batcher:
         self._publish = publish
         self._queues: dict[int, deque[Entry]] = {}
         self._parked: dict[str, deque[Entry]] = {}
+        self._delayed: set[Entry] = set()
         self._due = asyncio.Event()
         # Asked for once: CPython 3.11 makes a system call each time.
         self._loop = asyncio.get_running_loop()
@@ -103,7 +104,7 @@ class Batcher:
         finally:
             await self._pipe.close()
             under_way = [batch.entries for batch in batches]
-            for queue in [*under_way, *self._queues.values(), *self._parked.values()]:
+            for queue in [*under_way, *self._queues.values(), *self._parked.values(), self._delayed]:
                 for entry in queue:
                     fail(entry, unavailable())
 
@@ -219,7 +220,12 @@ class Batcher:
         if wait <= 0 or error.code in FINAL:
             fail(entry, error)
         else:
-            self._loop.call_later(wait, fail, entry, error)
+            self._delayed.add(entry)
+            self._loop.call_later(wait, self._answer_late, entry, error)
+
+    def _answer_late(self, entry: Entry, error: PollroomError) -> None:
+        self._delayed.discard(entry)
+        fail(entry, error)
 
     async def _try_to_verify(self, partition: int) -> None:
         try:
