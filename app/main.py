@@ -342,7 +342,8 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
         async def redis_answers() -> str:
             for server in await servers(stores.client):
                 await server.ping()
-            return f"{ledger.batcher.waiting} ballots on their way"
+            entries = await stores.votes.length(ledger.generations)
+            return f"{ledger.batcher.waiting} ballots on their way, {entries} entries in the vote log"
 
         async def sql_answers() -> str:
             await database.partitions()

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import click
 
-from bench import machine, page, peers, rows_long, rows_process, rows_profile, rows_rooms, rows_votes
+from bench import (
+    machine,
+    page,
+    peers,
+    rows_long,
+    rows_process,
+    rows_profile,
+    rows_rooms,
+    rows_slow,
+    rows_votes,
+)
 from bench.process import Missing
 from bench.run import Bench
 from bench.stack import ROOT, Stack
@@ -25,6 +35,7 @@ ROWS = {
     "redis-memory": rows_process.redis_memory,
     "hot": rows_rooms.hot,
     "visible": rows_rooms.visible,
+    "slow": rows_slow.slow,
     "durable": rows_votes.durable,
     "total": rows_votes.total,
     "many": rows_rooms.many,

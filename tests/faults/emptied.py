@@ -72,18 +72,18 @@ async def _emptied(round: Round, empty: Empty) -> None:
             for _ in range(round.times(1, 10)):
                 gone: set[tuple[str, str, str]] = set()
 
-                def foretell(load: Load, gone: set[tuple[str, str, str]] = gone) -> None:
+                async def foretell(load: Load, gone: set[tuple[str, str, str]] = gone) -> None:
                     _foretell(round, load, gone)
 
                 async with scene.act(before_check=foretell) as load:
-                    await load.until_answered(300)
+                    await load.until_answered(150)
                     if drained:
                         await load.rest()
                         await stage.recount()
                     gone |= await empty(stage, load)
                     round.hit()
                     load.resume()
-                    await load.until_answered(200, 90)
+                    await load.until_answered(100, 90)
                     if drained and gone:
                         round.verdict.wrong.append(f"{len(gone)} entries were not stored, though drained")
 
@@ -149,7 +149,7 @@ def _go_on(stage: Stage) -> None:
 
 async def _flush(stage: Stage, load: Load) -> set[tuple[str, str, str]]:
     await _still(stage)
-    await load.until_answered(0 if load.resting else 150)
+    await load.until_answered(0 if load.resting else 100)
     entries = await _read(stage, flush=True)
     gone = await _unstored(stage, entries)
     _go_on(stage)
@@ -158,7 +158,7 @@ async def _flush(stage: Stage, load: Load) -> set[tuple[str, str, str]]:
 
 async def _empty_restart(stage: Stage, load: Load) -> set[tuple[str, str, str]]:
     await _still(stage)
-    await load.until_answered(0 if load.resting else 150)
+    await load.until_answered(0 if load.resting else 100)
     # Nothing may come between the reading and the end: whoever votes is stopped, too.
     for web in stage.webs:
         os.kill(web.pid, signal.SIGSTOP)
@@ -209,7 +209,6 @@ async def loading(round: Round) -> None:
                 round.verdict.wrong.append(f"loading took {seconds:.1f} s")
             if load.answered - before < 10:
                 round.verdict.wrong.append("nothing else went on meanwhile")
-        await stage.sql("DELETE FROM ballots WHERE poll_id = %s", large.id)
 
 
 def _order(entry_id: str) -> tuple[int, int]:

@@ -20,9 +20,11 @@ ACT = 25
 
 
 async def _repeated(round: Round, scene: Scene, count: int, one: Callable[[Load], Awaitable[None]]) -> None:
-    for start in range(0, count, ACT):
+    goal = 0
+    while goal < count:
+        goal = min(count, round.injected + ACT)
         async with scene.act() as load:
-            for _ in range(min(ACT, count - start)):
+            while round.injected < goal and not load.spent:
                 await load.until_answered(round.dice.randrange(5, 60))
                 await one(load)
                 round.hit()
@@ -37,7 +39,7 @@ async def web(round: Round) -> None:
             stage.start_web(number)
             await stage.healed()
 
-        await _repeated(round, Scene(round, stage), round.times(5, 200), kill)
+        await _repeated(round, Scene(round, stage), round.times(3, 200), kill)
 
 
 async def worker(round: Round) -> None:
@@ -64,7 +66,7 @@ async def worker(round: Round) -> None:
                 wait.cancel()
             stage.start_worker(number)
 
-        await _repeated(round, Scene(round, stage), round.times(5, 200), kill)
+        await _repeated(round, Scene(round, stage), round.times(3, 200), kill)
 
 
 async def redis(round: Round) -> None:
@@ -75,7 +77,7 @@ async def redis(round: Round) -> None:
             await asyncio.sleep(round.dice.uniform(0, 0.5))
             await up(stage.redis)
 
-        await _repeated(round, Scene(round, stage), round.times(5, 100), kill)
+        await _repeated(round, Scene(round, stage), round.times(4, 100), kill)
 
 
 async def mariadb(round: Round) -> None:
@@ -93,7 +95,7 @@ async def mariadb(round: Round) -> None:
             stage.database.kill()
             await up(stage.database)
 
-        await _repeated(round, Scene(round, stage), round.times(3, 50), kill)
+        await _repeated(round, Scene(round, stage), round.times(2, 50), kill)
 
 
 async def everything(round: Round) -> None:
@@ -116,4 +118,4 @@ async def everything(round: Round) -> None:
                 stage.start_worker(number)
             await stage.healed()
 
-        await _repeated(round, Scene(round, stage), round.times(2, 50), kill)
+        await _repeated(round, Scene(round, stage), round.times(1, 50), kill)

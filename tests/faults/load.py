@@ -87,6 +87,12 @@ class Load:
                     raise one
 
     @property
+    def spent(self) -> bool:
+        """Most of what these voters may do in these polls is done: time for new ones."""
+        room = sum(MOST_IDS for poll in self.polls if poll.changes) * len(self.voters)
+        return self.answered > 0.75 * room
+
+    @property
     def resting(self) -> bool:
         return not self._go.is_set()
 

@@ -15,7 +15,7 @@ LATE_SECONDS = 4.5
 
 async def lost(round: Round) -> None:
     """After execution: most cut the connection, some stay silent until the app's own timeout."""
-    count = round.times(200, 10_000)
+    count = round.times(100, 10_000)
     silent = count // 50
     left = {Fate.CUT: count - silent, Fate.DROP: silent}
 
@@ -35,12 +35,11 @@ async def lost(round: Round) -> None:
         gates = await _before_webs(stage, stack)
         scene = Scene(round, stage)
         while any(left.values()):
-            async with scene.act(rate=400) as load:
+            async with scene.act() as load:
                 for one in gates:
                     one.reply = fate
-                goal = sum(left.values()) - 1500
                 async with asyncio.timeout(900):
-                    while sum(left.values()) > max(0, goal) and load.answered < 15_000:
+                    while sum(left.values()) and not load.spent:
                         await asyncio.sleep(0.1)
                 for one in gates:
                     one.release()
@@ -51,7 +50,7 @@ async def late(round: Round) -> None:
     async with round.stage() as stage, AsyncExitStack() as stack:
         gates = await _before_webs(stage, stack)
         scene = Scene(round, stage)
-        count = round.times(2, 60)
+        count = round.times(1, 60)
         for start in range(0, count, 20):
             async with scene.act() as load:
                 for _ in range(min(20, count - start)):

@@ -19,7 +19,7 @@ from typing import Any
 from tests.faults.checker import Verdict
 from tests.faults.scene import NotInjected, Round
 from tests.faults.stage import Stage
-from tests.services import Missing
+from tests.services import _ensure, _package, mariadb_binary, path_redis_binary
 
 
 @dataclass(frozen=True)
@@ -41,24 +41,35 @@ class Fault:
 
 
 FAULTS = (
-    Fault("1a", "kill -9 of a web process", "kills:web", (25, 700)),
-    Fault("1b", "kill -9 of a worker between COMMIT and trim", "kills:worker", (25, 700)),
-    Fault("1c", "kill -9 of Redis", "kills:redis", (20, 200)),
-    Fault("1d", "kill -9 of MariaDB in the middle of a batch", "kills:mariadb", (25, 300)),
-    Fault("1e", "kill -9 of everything at once", "kills:everything", (25, 400)),
-    Fault("3a", "lost replies of Redis", "replies:lost", (25, 700)),
-    Fault("3b", "batches that come too late", "replies:late", (25, 400)),
-    Fault("4a", "deadlocks and lock timeouts", "database:locks", (20, 900)),
-    Fault("4b", "poison, and SQL that stands still", "database:poison", (20, 60)),
-    Fault("4c", "two workers on a partition, stalled workers", "database:workers", (20, 120)),
-    Fault("6a", "Redis paused", "emptied:paused", (20, 120)),
-    Fault("6b", "Redis restarted while it is verified", "emptied:restarted", (20, 120)),
-    Fault("6c", "SCRIPT FLUSH", "emptied:forgotten", (15, 60)),
-    Fault("6d", "FLUSHALL, drained and under load", "emptied:flushed", (25, 200)),
-    Fault("6e", "an empty restart, drained and under load", "emptied:replaced", (25, 200)),
-    Fault("6f", "a large poll loaded back", "emptied:loading", (20, 90)),
-    Fault("6g", "Redis cut off by iptables", "cutoff:run", (20, 300)),
-    Fault("7", "edits, closes and deletions killed at each step", "steps:run", (40, 900)),
+    Fault("1a", "kill -9 of a web process", "kills:web", (10, 700)),
+    Fault("1b", "kill -9 of a worker between COMMIT and trim", "kills:worker", (15, 1300)),
+    Fault("1c", "kill -9 of Redis", "kills:redis", (8, 150)),
+    Fault("1d", "kill -9 of MariaDB in the middle of a batch", "kills:mariadb", (6, 120)),
+    Fault("1e", "kill -9 of everything at once", "kills:everything", (6, 240)),
+    Fault("2a", "power cut", "power:always", (9, 300)),
+    Fault("2b", "power cut with everysec, the control", "power:everysec", (10, 100)),
+    Fault("2c", "power cut of the embedded default", "power:embedded", (6, 100)),
+    Fault("3a", "lost replies of Redis", "replies:lost", (11, 600)),
+    Fault("3b", "batches that come too late", "replies:late", (10, 330)),
+    Fault("4a", "deadlocks and lock timeouts", "database:locks", (9, 700)),
+    Fault("4b", "poison, and SQL that stands still", "database:poison", (4, 60)),
+    Fault("4c", "two workers on a partition, stalled workers", "database:workers", (6, 120)),
+    Fault("5", "no room on disk and in memory", "full_disk:run", (18, 180)),
+    Fault("6a", "Redis paused", "emptied:paused", (8, 130)),
+    Fault("6b", "Redis restarted while it is verified", "emptied:restarted", (9, 100)),
+    Fault("6c", "SCRIPT FLUSH", "emptied:forgotten", (4, 40)),
+    Fault("6d", "FLUSHALL, drained and under load", "emptied:flushed", (10, 130)),
+    Fault("6e", "an empty restart, drained and under load", "emptied:replaced", (11, 150)),
+    Fault("6f", "a large poll loaded back", "emptied:loading", (6, 60)),
+    Fault("6g", "Redis cut off by iptables", "cutoff:run", (12, 240)),
+    Fault("7", "edits, closes and deletions killed at each step", "steps:run", (21, 900)),
+    Fault("8a", "CLIENT KILL TYPE pubsub", "listening:cut", (9, 140)),
+    Fault("8b", "half-open pub/sub", "listening:half_open", (11, 170)),
+    Fault("9", "wrong clocks", "listening:clocks", (13, 110)),
+    Fault("10", "kill -9 in the embedded default", "embedded:kills", (7, 220)),
+    Fault("11", "rolling restart", "rolling:run", (16, 220)),
+    Fault("12a", "ballots as a state machine: runs", "machine:plain", (15, 700)),
+    Fault("12b", "the same with kills", "machine:with_kills", (20, 700)),
 )
 
 
@@ -136,7 +147,7 @@ async def run_one(fault: Fault, seed: int, full: bool, screen: Screen, stages: S
         missing = ""
         try:
             await fault.run(round)
-        except (NotInjected, Missing) as error:
+        except NotInjected as error:
             missing = str(error)
         except Exception as error:
             round.verdict.wrong.append("".join(traceback.format_exception(error))[-3000:])
@@ -233,6 +244,12 @@ def main(words: list[str]) -> int:
         "--only", metavar="N", action="append", help="one fault, such as 3 or 1b; may be repeated"
     )
     parser.add_argument("--seed", type=int, help="of a run that failed")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="PAGE",
+        help="put the table under its last heading, in place of what is there",
+    )
     parser.add_argument("--list", action="store_true", help="the faults, and how long each takes")
     given = parser.parse_args(words)
     faults = [
@@ -251,9 +268,12 @@ def main(words: list[str]) -> int:
         done = json.loads(file.read_text())
     screen = Screen([fault for fault in faults if fault.number not in done], given.full)
     print(f"seed {seed}; about {-(-screen.left() // 60)} minutes", file=sys.stderr)
+    _ensure(path_redis_binary, _package("redis-server"))
+    _ensure(mariadb_binary, _package("mariadb-server"))
     asyncio.run(run_all(faults, done, seed, given.full, screen))
     results = [done[fault.number] for fault in faults]
-    print(table(results))
+    shown = table(results)
+    print(shown)
     total = Verdict(
         acknowledged=sum(one["acknowledged"] for one in results),
         lost=[""] * sum(one["lost"] for one in results),
@@ -263,7 +283,14 @@ def main(words: list[str]) -> int:
         unknown=sum(one["unknown"] for one in results),
         gone=sum(one["gone"] for one in results),
     )
-    print(f"seed {seed}: {sum(one['injected'] for one in results):,} faults; {total}")
+    summary = f"seed {seed}: {sum(one['injected'] for one in results):,} faults; {total}"
+    print(summary)
+    if given.write is not None:
+        page = given.write.read_text()
+        heading = page.rindex("\n## ")
+        kept = page[: page.index("\n", heading + 1) + 1]
+        command = "scripts/faults --full" if given.full else "scripts/faults"
+        given.write.write_text(f"{kept}\n`{command}`, {summary}.\n\n{shown}\n")
     return 0 if total.ok else 1
 
 

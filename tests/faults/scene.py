@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +80,7 @@ class Scene:
     def __init__(self, round: Round, stage: Staged) -> None:
         self.round = round
         self.stage = stage
+        self.watchers: list[Watcher] = []
 
     async def polls(self, count: int, **fields: Any) -> list[Poll]:
         async with People(self.stage.bases[0]) as people:
@@ -92,16 +93,22 @@ class Scene:
     async def act(
         self,
         *,
-        polls: int = 8,
-        rate: float = 300.0,
+        rate: float | None = None,
         made: list[Poll] | None = None,
-        before_check: Callable[[Load], None] | None = None,
+        before_check: Callable[[Load], Awaitable[None]] | None = None,
     ) -> AsyncIterator[Load]:
-        """A load on new polls while the body injects; then everything must be back, whole and right."""
-        made = made if made is not None else await self.polls(polls)
+        """A load on new polls while the body injects; then everything must be back, whole and right.
+
+        ``rate``: ballots a second unless the round's own. A voter uses up a poll: see ``Load.spent``.
+        """
+        full = self.round.full
+        made = made if made is not None else await self.polls(20 if full else 8)
+        rate = rate or (600.0 if full else 400.0)
         seed = self.round.dice.getrandbits(32)
         async with AsyncExitStack() as stack:
-            watchers = [await stack.enter_async_context(Watcher(base, made)) for base in self.stage.bases]
+            watchers = self.watchers = [
+                await stack.enter_async_context(Watcher(base, made)) for base in self.stage.bases
+            ]
             load = self.round.load = Load(self.stage.bases, self.stage.voters, made, seed, rate)
             try:
                 async with load:
@@ -110,8 +117,9 @@ class Scene:
                     await self.stage.healed()
                     await load.until_answered(20)
                     await load.rest()
+                await self._recounted()
                 if before_check is not None:
-                    before_check(load)
+                    await before_check(load)
                 await self._check(load, watchers)
             finally:
                 self.round.load = None
@@ -119,7 +127,6 @@ class Scene:
 
     async def _check(self, load: Load, watchers: Sequence[Watcher]) -> None:
         verdict = self.round.verdict
-        await self._recounted()
         ids = [poll.id for poll in load.polls]
         tallies = await self.stage.tallies(ids)
         # All pages are the same pair by now: repeats and reads change nothing.

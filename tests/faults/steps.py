@@ -44,7 +44,7 @@ STEPS = (
     Step("delete", "stored", False),
     Step("delete", "stored", True),
 )
-SHORT = (STEPS[1], STEPS[3], STEPS[4], STEPS[7], STEPS[12])
+SHORT = (STEPS[1], STEPS[3], STEPS[7], STEPS[12])
 
 
 @dataclass

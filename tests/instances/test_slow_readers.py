@@ -109,7 +109,7 @@ async def test_one_that_reads_again_after_a_pause_finds_little_that_is_stale_and
 ) -> None:
     async with own({"TICK_MS": "10"}) as pair, AsyncExitStack() as stack:
         owner = await pair.via_a.user()
-        polls = [await pair.via_a.poll(owner, guests=True, allowChange=True) for _ in range(20)]
+        polls = [await pair.via_a.poll(owner, guests=True, allowChange=True) for _ in range(32)]
         paused = Stalled(pair.a)
         stack.callback(paused.close)
         control = await stack.enter_async_context(socket(pair.a))
@@ -119,7 +119,7 @@ async def test_one_that_reads_again_after_a_pause_finds_little_that_is_stale_and
         await control.viewers(polls[-1], 2)
         before = resident(pair.a)
         voters = [
-            await stack.enter_async_context(socket(pair.a, guest)) for guest in await pair.via_a.guests(6)
+            await stack.enter_async_context(socket(pair.a, guest)) for guest in await pair.via_a.guests(10)
         ]
 
         async def vote(sock: Socket) -> None:
@@ -141,7 +141,7 @@ async def test_one_that_reads_again_after_a_pause_finds_little_that_is_stale_and
         newest = {poll["id"]: await pair.via_a.tally(poll) for poll in polls}
         for poll in polls:
             await control.shows(poll, seq=newest[poll["id"]]["seq"], timeout=10)
-        assert control.mark() > 2 * STALE, f"too few updates to tell: {control.mark()}"
+        assert control.mark() > 1.5 * STALE, f"too few updates to tell: {control.mark()}"
 
         def shown() -> bool:
             told = [frame for frame in paused.texts if "tally" in frame]
