@@ -14,10 +14,11 @@ from app.adapters.migrations import MigrationError
 from app.adapters.redis.child import AlreadyRunning, ChildError
 from app.adapters.redis.client import REFUSED, SILENT
 from app.config import ConfigError, Settings
-from app.main import NotMigrated, migrate, open_stores, open_web, remove_relay
+from app.main import open_web
 from app.modules.vote.model import oldest_dead_letters
 from app.server import serve, until_signalled
 from app.simulate import MOST_POLLS, MOST_VOTERS, Plan, Refused, Screen, TooFewFiles, addresses, simulate
+from app.stores import NotMigrated, migrate, open_stores, remove_relay
 from app.utils import logger
 from app.utils.errors import PollroomError
 

@@ -62,8 +62,8 @@ def page(kept: dict[str, dict[str, object]], folder: Path) -> str:
             text.append(f"| {name} | {what} | {line.goal} | {measured} | {ratio} | {verdict} |")
     text += ["", "![Who was measured beside whom](benchmarks.svg)", "", "## Every contender", ""]
     text += [
-        "| row | what | who | median | lowest to highest | date |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| row | what | who | median | lowest to highest | rounds | others | date |",
+        "| --- | --- | --- | ---: | --- | ---: | ---: | --- |",
     ]
     for name, row in kept.items():
         others = f"{row['disturbed']:.0%}" if "disturbed" in row else "not known"

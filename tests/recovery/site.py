@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from app.config import Settings
-from app.main import Stores, migrate, open_stores
 from app.modules.poll import model as polls
 from app.modules.poll.service import compose
 from app.modules.poll.types import NewPoll, Rules
 from app.modules.vote import model as votes
 from app.modules.vote.types import Ballot, PollState, Receipt
 from app.services.recording import READER
+from app.stores import Stores, migrate, open_stores
 from app.utils.errors import PollroomError
 from app.workers.vote_worker import VoteWorker
 from tests.services import RedisServer
