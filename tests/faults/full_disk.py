@@ -13,8 +13,10 @@ from tests.faults.scene import NotInjected, Round, Scene
 from tests.faults.stage import DURABLE, Stage, up
 from tests.services import MariaDB, RedisServer, Server, redis_binary
 
-REDIS_MB, MARIADB_MB = 24, 400
+REDIS_MB, MARIADB_MB = 128, 400
+"""More than the load writes there; Redis rewrites its file at 64 MB at the earliest."""
 FULL_SECONDS = 6.0
+RATE = 400.0
 
 
 @asynccontextmanager
@@ -54,11 +56,11 @@ async def run(round: Round) -> None:
         stage = await stack.enter_async_context(Stage(round.folder, redis=redis, database=database))
         scene = Scene(round, stage)
         for _ in range(round.times(1, 10)):
-            async with scene.act() as load:
+            async with scene.act(rate=RATE) as load:
                 await _full(round, load, stage.redis, redis_disk)
                 await _memory(round, load, stage)
         for _ in range(round.times(1, 10)):
-            async with scene.act() as load:
+            async with scene.act(rate=RATE) as load:
                 await _full(round, load, stage.database, sql_disk)
 
 

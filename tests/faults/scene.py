@@ -13,7 +13,8 @@ from tests.faults.journal import Row, Tally
 from tests.faults.load import Load, People, Poll, Voter, Watcher
 from tests.faults.stage import Stage
 
-VOTERS = 60
+VOTERS, POLLS, RATE = (60, 120), (8, 60), (400.0, 1200.0)
+"""Of the short round and of the full one. Ballots a second, where nothing is in their way."""
 FRESH_SECONDS = 10.0
 RECOUNT_SECONDS = 90.0
 
@@ -86,7 +87,7 @@ class Scene:
         async with People(self.stage.bases[0]) as people:
             if not self.stage.voters:
                 self.stage.owner = await people.owner()
-                self.stage.voters = await people.voters(VOTERS)
+                self.stage.voters = await people.voters(VOTERS[self.round.full])
             return await people.polls(self.stage.owner, count, **fields)
 
     @asynccontextmanager
@@ -102,8 +103,8 @@ class Scene:
         ``rate``: ballots a second unless the round's own. A voter uses up a poll: see ``Load.spent``.
         """
         full = self.round.full
-        made = made if made is not None else await self.polls(20 if full else 8)
-        rate = rate or (600.0 if full else 400.0)
+        made = made if made is not None else await self.polls(POLLS[full])
+        rate = rate or RATE[full]
         seed = self.round.dice.getrandbits(32)
         async with AsyncExitStack() as stack:
             watchers = self.watchers = [

@@ -177,10 +177,10 @@ class Stage:
                 file.seek(self._seen.get(path, 0))
                 text = file.read()
                 self._seen[path] = file.tell()
-            at = text.find(b"Traceback")
-            if at >= 0:
-                found.append(f"{path.name}: {text[at : at + 3000].decode(errors='replace')}")
-        return found
+            for entry in text.decode(errors="replace").split("\n{"):
+                if "Traceback" in entry:
+                    found.append(f"{path.name}: {entry[:1200]} ... {entry[-1200:]}")
+        return found[:10]
 
 
 def spawn(server: Server) -> None:

@@ -32,6 +32,9 @@ class _Cancellable:
                 await connection.send_packed_command(command, check_health=check_health)
         except TimeoutError as error:
             raise SilentError("Timeout writing to socket") from error
+        except RuntimeError as error:
+            # uvloop says so of a transport that has ended; asyncio's own loop does not mind.
+            raise ConnectionError("the connection has ended") from error
         finally:
             self.socket_timeout = bound
 
