@@ -17,7 +17,7 @@ from app.modules.poll import model as polls
 from app.modules.poll.service import new_times
 from app.modules.poll.types import Rules
 from app.modules.vote import model as votes
-from app.modules.vote.types import Filled, Hold, PollState
+from app.modules.vote.types import BallotRow, Filled, Hold, PollState
 from app.ports import Busy, Database, Ledger
 from app.utils.errors import PollroomError, unavailable
 
@@ -111,19 +111,28 @@ class Editor:
         No transaction: while it is held nobody edits it, and of an absent poll nothing is in the log.
         """
         choices: Counter[str] = Counter()
-        accepted, after = False, ""
-        while rows := await votes.ballots_after(self._database, rules.id, after, CHUNK):
-            await self._ledger.fill(held, rules, rows)
-            choices.update(row.choices for row in rows)
-            accepted = accepted or any(row.accepted for row in rows)
-            after = rows[-1].voter_id
-        if not after:
+        accepted = False
+        following = self._chunk(rules.id, "")
+        try:
+            while rows := await following:
+                following = self._chunk(rules.id, rows[-1].voter_id)
+                await self._ledger.fill(held, rules, rows)
+                choices.update(row.choices for row in rows)
+                accepted = accepted or any(row.accepted for row in rows)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        if not choices:
             return None
         counts = Counter({"voters": sum(n for chosen, n in choices.items() if chosen)})
         for chosen, n in choices.items():
             for option in chosen.split(",") if chosen else ():
                 counts[option] += n
         return Filled(dict(counts), accepted)
+
+    def _chunk(self, poll_id: str, after: str) -> "asyncio.Task[list[BallotRow]]":
+        """Read while the ledger takes the one before."""
+        return asyncio.create_task(votes.ballots_after(self._database, poll_id, after, CHUNK))
 
     async def _install(
         self, held: Hold, rules: Rules, times: bool, filled: Filled | None

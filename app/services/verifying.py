@@ -123,6 +123,9 @@ class Verifier:
             if entry_order(last) > max(entry_order(offset.last_id), entry_order(BEGUN)):
                 raise unavailable()  # came to be stored since
             if lost:
+                # All of it is stored, and while the fence does not hold nothing is added. Before the generation grows: after
+                # a crash in between the log is behind SQL, and the generation grows nevertheless.
+                await self._votes.discard(partition, offset.generation)
                 await model.fence(queries, READER, partition, offset.generation + 1, BEGUN, run)
             else:
                 begun = BEGUN if offset.last_id == NOTHING else offset.last_id

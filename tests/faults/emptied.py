@@ -191,7 +191,7 @@ async def loading(round: Round) -> None:
                 *large.options,
             )
         await stage.sql("UPDATE polls SET seq = %s WHERE id = %s", count + 2, large.id)
-        async with scene.act() as load:
+        async with scene.act(rate=100) as load:
             await load.rest()
             await stage.recount()
             await client.flushall()

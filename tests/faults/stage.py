@@ -177,9 +177,11 @@ class Stage:
                 file.seek(self._seen.get(path, 0))
                 text = file.read()
                 self._seen[path] = file.tell()
-            for entry in text.decode(errors="replace").split("\n{"):
-                if "Traceback" in entry:
-                    found.append(f"{path.name}: {entry[:1200]} ... {entry[-1200:]}")
+            found += [
+                f"{path.name}: {entry[:1200]} ... {entry[-1200:]}"
+                for entry in text.decode(errors="replace").split("\n{")
+                if "Traceback" in entry
+            ]
         return found[:10]
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from msgspec.structs import replace
@@ -9,8 +11,10 @@ from msgspec.structs import replace
 from app.modules.poll import model as polls
 from app.modules.poll.types import Option, Rules
 from app.modules.vote.types import Hold, PollState
+from app.ports import Busy
 from app.services.editing import as_it_stands
 from app.utils.errors import PollroomError
+from tests.ledger.proxy import Proxy, proxy
 from tests.recovery.site import Node, Site, ballot, received, until
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +66,55 @@ async def test_a_hold_that_nobody_ends_costs_its_lease(site: Site) -> None:
             answer = await node.vote(poll, "ann", "a1", 0)
         received(answer)
         assert time.monotonic() - began < 8
+
+
+LOST = ["cut", "silent", "cancelled"]
+"""How a hold's reply is lost: with its connection, until the wait for it ends, with who waited for it."""
+
+
+@asynccontextmanager
+async def behind_a_proxy(site: Site) -> AsyncIterator[tuple[Node, Proxy]]:
+    async with proxy(site.redis.url) as between, site.open(REDIS_URL=between.url) as node:
+        yield node, between
+
+
+async def lose_a_hold(node: Node, between: Proxy, poll: Rules, how: str) -> None:
+    """Redis has taken it, nobody is told."""
+    if how == "cut":
+        between.cut = lambda: between.cuts == 0
+    else:
+        between.swallow = 1
+    holding = asyncio.create_task(node.stores.ledger.hold(poll.id))
+    if how == "cancelled":
+        await between.swallowed.wait()
+        holding.cancel()
+    with pytest.raises(asyncio.CancelledError if how == "cancelled" else Busy):
+        await holding
+    assert between.cuts == 1 or between.swallowed.is_set()
+
+
+@pytest.mark.parametrize("how", LOST)
+async def test_a_hold_whose_reply_is_lost_holds_up_nobody(small: Site, how: str) -> None:
+    async with behind_a_proxy(small) as (node, between), small.open() as other:
+        poll = await node.poll()
+        await lose_a_hold(node, between, poll, how)
+        began = time.monotonic()
+        received(await other.vote(poll, "ann", "a1", 0))
+        await node.stores.editor.edit(poll.id, other_options)
+        assert time.monotonic() - began < 2.5
+
+
+@pytest.mark.parametrize("how", LOST)
+async def test_a_lost_hold_of_an_edit_that_was_not_installed_brings_no_old_rules_back(
+    small: Site, how: str
+) -> None:
+    """The hold took the place of a dead edit's, which is what said that the rules in Redis are not the last."""
+    async with behind_a_proxy(small) as (node, between), small.open() as other:
+        poll = await node.poll()
+        new = await killed_after_commit(node, poll)
+        await lose_a_hold(node, between, poll, how)
+        assert await other.vote(poll, "ann", "a1", 0) == "INVALID_OPTION"
+        received(await other.vote(new, "ann", "a1", 0))
 
 
 async def test_votes_after_an_edit_that_was_not_installed_meet_its_rules(site: Site) -> None:

@@ -9,7 +9,10 @@ from redis.exceptions import ConnectionError as Gone
 
 from app.adapters.redis.fence import RedisFences
 from app.modules.poll.types import Rules
+from app.modules.vote import model as votes
 from app.modules.vote.types import Receipt
+from app.services.recording import READER
+from app.services.restoring import BEGUN
 from app.services.verifying import Verifier
 from app.utils.errors import PollroomError
 from tests.recovery.site import Answer, Node, Site, ballot, received, repeats, until
@@ -228,6 +231,55 @@ async def test_a_restart_between_comparison_and_fence(site: Site, emptied: bool)
         assert (await fences.inspect(0)).generation == generation
         await all_repeat(node, poll, said)
         await equal(node, poll)
+
+
+class _Dies(_Restarts):
+    """Fences of a process that dies before it writes one."""
+
+    async def write(self, partition: int, run: str, generation: int) -> bool:
+        raise ConnectionAbortedError
+
+
+async def logs(node: Node) -> list[bytes]:
+    return sorted(await node.redis("KEYS", "*:log:*"))
+
+
+@pytest.mark.parametrize("drained", [False, True])
+async def test_no_log_of_an_ended_generation_stays_after_a_crash(site: Site, drained: bool) -> None:
+    """The generation grew, and who made it grow died; then it grows once more."""
+    async with site.open() as node:
+        poll = await node.poll()
+        said = await some_votes(node, poll, range(20))
+        if drained:
+            await node.drain()
+        stores = node.stores
+        await node.redis("DEL", stores.keys.fence(0))
+        with pytest.raises(ConnectionAbortedError):
+            await Verifier(stores.database, _Dies(site, node, 0), stores.votes, stores.shelf).verify(0)
+        assert (await node.offset()).generation == 2
+        restart(site.redis)
+        after = await until(lambda: _state(node, poll), "a read")
+        assert after.epoch == 3
+        assert await logs(node) in ([], [stores.keys.log(0, 3).encode()])
+        await all_repeat(node, poll, said)
+        await equal(node, poll)
+
+
+@pytest.mark.parametrize("jumped", [False, True])
+async def test_a_log_with_entries_that_sql_lacks_is_never_removed(site: Site, jumped: bool) -> None:
+    """Another server's data: it took votes under a generation that SQL has behind it."""
+    async with site.open() as node:
+        poll = await node.poll()
+        await some_votes(node, poll, range(20))
+        entries = await node.redis("XLEN", node.stores.keys.log(0, 1))
+        assert entries > 20
+        await votes.fence(node.stores.database, READER, 0, 2, BEGUN, None)
+        if jumped:
+            await node.redis("DEL", node.stores.keys.fence(0))
+        restart(site.redis)
+        after = await until(lambda: _state(node, poll), "a read")
+        assert after.epoch == 3
+        assert await node.redis("XLEN", node.stores.keys.log(0, 1)) == entries
 
 
 def append_only_file(redis: RedisServer) -> Path:

@@ -8,6 +8,7 @@ import pytest
 from app.modules.poll.types import Rules
 from app.modules.vote import model
 from app.modules.vote.types import BallotRow
+from app.ports import Busy
 from tests.recovery.site import Node, Site, ballot, received
 
 pytestmark = pytest.mark.anyio
@@ -76,3 +77,31 @@ async def test_a_load_that_dies_is_begun_anew_by_another(site: Site) -> None:
         assert (await node.state(poll)).voters == 6001
         await node.drain()
         assert await node.tally(poll) == await node.in_sql(poll)
+
+
+async def test_a_load_that_lost_its_hold_leaves_nothing_running(site: Site) -> None:
+    """The chunk after the one that was refused is being read."""
+    async with site.open() as node:
+        poll = await node.poll()
+        await fill(node, poll, 6000)
+        await node.redis("DEL", *node.stores.keys.poll(poll.id))
+        held = await node.stores.ledger.hold(poll.id)
+        await node.stores.ledger.release(held)
+        before = asyncio.all_tasks()
+        with pytest.raises(Busy):
+            await node.stores.editor._fill(held, poll)
+        assert asyncio.all_tasks() <= before
+
+
+async def test_ballots_are_read_as_they_were_stored(site: Site) -> None:
+    async with site.open() as node:
+        rows = [
+            BallotRow("p", "a", 1, "one", "o1,o2", 2**53 + 1, 2**40, 1_700_000_000_123, True, "[]"),
+            BallotRow("p", "b", 2, "-_", "", 3, 1, 0, False, '[["x", true, [], 1, 2]]'),
+            BallotRow(
+                "p", "c", 3, "two", 'é"\\/\t\u2028漢🗳', 4, 1, 5, True, '["é\\u00e9🗳\\"\\\\\\n", {"a": null}]'
+            ),
+        ]
+        await model.store(node.stores.database, rows)
+        assert await model.ballots_after(node.stores.database, "p", "", 10) == rows
+        assert await model.ballots_after(node.stores.database, "p", "b", 10) == rows[2:]

@@ -32,6 +32,35 @@ async def test_a_wrong_count_in_redis_is_found_and_mended(site: Site) -> None:
         assert not await found(node, poll.id)
 
 
+async def test_a_poll_whose_lease_ran_out_is_compared_like_any_other(site: Site) -> None:
+    """Until its rules are installed anew it counts as absent, but its ballots and counts are in Redis."""
+    async with site.open() as node:
+        poll = await node.poll()
+        await some_votes(node, poll, range(30))
+        held = await node.stores.ledger.hold(poll.id)
+        key, counts, _ = node.stores.keys.poll(poll.id)
+        await node.redis("HSET", key, "held_until", held.now - 1)
+        await node.drain()
+        equal = await node.stores.recounter().compare(poll.id)
+        assert equal.equal and equal.ledger == equal.sql
+        held = await node.stores.ledger.hold(poll.id)
+        await node.redis("HINCRBY", counts, poll.options[0].id, 5)
+        await node.redis("HSET", key, "held_until", held.now - 1)
+        assert await found(node, poll.id)
+        assert (await node.stores.recounter().mend(poll.id)).equal
+
+
+async def test_a_poll_that_redis_does_not_hold_is_not_loaded_to_be_compared(small: Site) -> None:
+    async with small.open() as node:
+        poll = await node.poll()
+        await some_votes(node, poll, range(3))
+        await node.drain()
+        await node.redis("DEL", *node.stores.keys.poll(poll.id))
+        compared = await node.stores.recounter().compare(poll.id)
+        assert compared.ledger is None and compared.equal
+        assert not await node.held(poll)
+
+
 async def test_rows_that_sql_lost_are_found_and_written_again(small: Site) -> None:
     async with small.open() as node:
         poll = await node.poll()

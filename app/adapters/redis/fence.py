@@ -1,4 +1,7 @@
-"""Whether a partition's data is what SQL was last compared with: the run id of the server, kept beside the data."""
+"""Whether a partition's data is what SQL was last compared with: the server's name, kept beside the data.
+
+Its run id, and in a cluster a digest of the node's run id and replication id.
+"""
 
 from typing import Any
 
@@ -13,7 +16,7 @@ from app.utils.errors import unavailable
 
 
 class FenceState(Struct, frozen=True):
-    """``run``: the server's run id now; ``verified``: the one in the fence, none without a fence.
+    """``run``: the server's name now; ``verified``: the one in the fence, none without a fence.
 
     ``trimmed``: the last entry of this generation that was dropped from the log, ``0-0`` for none.
     """

@@ -29,6 +29,7 @@ GIVE_UP_SECONDS = 3.0
 RETRY_SECONDS = 0.05
 
 ALLOW_CHANGE, GUESTS, DRAFT = 1, 2, 4
+ABSENT = ("absent", "stale")
 
 _encode = msgspec.msgpack.encode
 _log = logger.get(__name__)
@@ -95,6 +96,8 @@ class RedisLedger:
         )
         self.cast = self.batcher.cast
         self._verifying: dict[int, asyncio.Task[None]] = {}
+        self._lapsing: set[asyncio.Task[None]] = set()
+        self._runs = False
         self._load: Callable[[str], Awaitable[None]]
         self._verify: Callable[[int], Awaitable[None]]
 
@@ -110,12 +113,15 @@ class RedisLedger:
         partition's fence.
         """
         self._load, self._verify = load, verify
+        self._runs = True
         try:
             await self.batcher.run(absent, self._see_to)
         finally:
-            for task in list(self._verifying.values()):
+            self._runs = False
+            beside = [*self._verifying.values(), *self._lapsing]
+            for task in beside:
                 task.cancel()
-            await asyncio.gather(*self._verifying.values(), return_exceptions=True)
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _see_to(self, partition: int) -> None:
         """Have a partition verified, beside whoever asks: the verifier needs the database, and may take a minute."""
@@ -149,19 +155,53 @@ class RedisLedger:
             replies = await self._scripts.pipeline("read", calls) if calls else []
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
-        states = {}
+        states: dict[str, PollState] = {}
+        failure: PollroomError | None = None
         for poll_id, reply in zip(poll_ids, replies, strict=True):
             if isinstance(reply, Exception) or reply[0] == "fenced":
                 reply = await self._call("read", poll_id, _encode([]))
+            if reply[0] == "stale" and failure is None:
+                try:
+                    reply = await self._renewed(poll_id)
+                except PollroomError as error:
+                    failure = error if error.code == "UNAVAILABLE" else None
             if reply[0] == "ok":
                 states[poll_id] = parse_state(poll_id, reply[1])
+        if failure is not None and not states:
+            raise failure
         return states
+
+    async def _renewed(self, poll_id: str) -> list[Any]:
+        """Read after the rules were installed anew. Its ballots are here: nothing else is loaded."""
+        try:
+            async with asyncio.timeout(GIVE_UP_SECONDS):
+                return await self._call("read", poll_id, _encode([]), load=True)
+        except TimeoutError as error:
+            raise unavailable() from error
 
     async def hold(self, poll_id: str) -> Hold:
         token = secrets.token_urlsafe(9)
-        reply = await self._once("hold", poll_id, token, LEASE_MS)
+        try:
+            reply = await self._once("hold", poll_id, token, LEASE_MS)
+        except (Busy, asyncio.CancelledError) as error:
+            if isinstance(error.__cause__, SILENT) or isinstance(error, asyncio.CancelledError):
+                self._end_lease(poll_id, token)
+            raise
         state = parse_state(poll_id, reply[2]) if reply[2] else None
         return Hold(poll_id, token, reply[1], state)
+
+    def _end_lease(self, poll_id: str, token: str) -> None:
+        """Beside whoever asked for a hold and was not told: it may be taken. One that Redis takes later ends by itself."""
+        if self._runs:
+            task = asyncio.create_task(self._lapse(poll_id, token))
+            self._lapsing.add(task)
+            task.add_done_callback(self._lapsing.discard)
+
+    async def _lapse(self, poll_id: str, token: str) -> None:
+        try:
+            await self._call("lapse", poll_id, token)
+        except PollroomError as error:
+            _log.warning("a lease is left to run out", poll=poll_id, error=repr(error)[:200])
 
     async def fill(self, held: Hold, rules: Rules, rows: Sequence[BallotRow]) -> None:
         """A chunk of ballots for a poll that is held and absent; 2,000 at most. ``Busy`` where the hold was lost."""
@@ -222,7 +262,7 @@ class RedisLedger:
         while True:
             try:
                 reply = await self._once(script, poll_id, *args, extra=extra)
-                if reply[0] != "absent" or not load:
+                if reply[0] not in ABSENT or not load:
                     return reply
                 await self._load(poll_id)
             except Busy as busy:

@@ -1,9 +1,11 @@
 -- The poll now, and what some voters have in it.
 -- KEYS[3..5]: poll, counts, ballots. ARGV[3]: poll id, ARGV[4]: msgpack list of voters.
--- Answers {'absent'} or {'ok', state, standings}: false or {id, option ids, seq, at, accepted}, one a voter.
+-- Answers {'absent'}, {'stale'} where its rules must be installed anew, or {'ok', state, standings}: false or
+-- {id, option ids, seq, at, accepted}, one a voter.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
-if poll.absent or poll.stale then return cmsgpack.pack({'absent'}) end
+if poll.absent then return cmsgpack.pack({'absent'}) end
+if poll.stale then return cmsgpack.pack({'stale'}) end
 settle(poll)
 local standings, voters = {}, cmsgpack.unpack(ARGV[4])
 if #voters > 0 then

@@ -13,6 +13,8 @@ from app.ports import Queries
 
 ERROR_LENGTH = 500
 
+_ballot = msgspec.json.Decoder(tuple[str, int, str, str, int, int, int, int, str]).decode
+
 
 class Offset(Struct, frozen=True):
     """How far a reader of the vote log has come in a partition, and who reads there until ``lease_until``.
@@ -70,7 +72,13 @@ async def recount(q: Queries, poll_id: str) -> tuple[int, dict[str, int], int]:
 async def ballots_after(q: Queries, poll_id: str, voter_id: str, limit: int) -> list[BallotRow]:
     """A poll's ballots in chunks, ordered by voter: begin with an empty ``voter_id``."""
     rows = await q.all("ballot.after", poll_id=poll_id, voter_id=voter_id, limit=limit)
-    return [BallotRow(**{**row, "accepted": bool(row["accepted"])}) for row in rows]
+    ballots = []
+    for row in rows:
+        voter, n, id, choices, seq, epoch, cast_at, accepted, earlier = _ballot(row["ballot"])
+        ballots.append(
+            BallotRow(poll_id, voter, n, id, choices, seq, epoch, cast_at, bool(accepted), earlier)
+        )
+    return ballots
 
 
 async def offset(q: Queries, reader: str, partition: int) -> Offset | None:
