@@ -1,4 +1,7 @@
-"""``scripts/demo``: two servers, a worker, MariaDB, Redis and voters; then tally, acknowledged votes and SQL compared."""
+"""``scripts/demo``: two servers, a worker, MariaDB, Redis and voters; then tally, acknowledged votes and SQL compared.
+
+``scripts/demo --all`` is ``demo_all.py``.
+"""
 
 import asyncio
 import json
@@ -73,13 +76,13 @@ def said_after(process: subprocess.Popen[bytes], log: Path, said: str) -> str:
     raise SystemExit(f"a part did not start:\n{log.read_text()[-1000:]}")
 
 
-async def stored(url: str, expected: Counts) -> Counts:
-    """The votes in SQL, as soon as they are those that are expected, or after ``STORE_SECONDS``."""
+async def stored(url: str, expected: Counts, seconds: float = STORE_SECONDS) -> Counts:
+    """The votes in SQL, as soon as they are those that are expected, or after so many seconds."""
     parts = urlsplit(url)
     connection = await aiomysql.connect(
         host=parts.hostname, port=parts.port, user=parts.username, db=parts.path[1:], autocommit=True
     )
-    end = time.monotonic() + STORE_SECONDS
+    end = time.monotonic() + seconds
     try:
         while True:
             found: Counts = {}

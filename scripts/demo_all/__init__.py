@@ -1,0 +1,1 @@
+"""``scripts/demo --all``: one poll on everything that Pollroom runs with, and what each of them counted."""
