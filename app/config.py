@@ -301,7 +301,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "KAFKA_LAG_LIMIT": _whole(1_000_000, 1, 1_000_000_000),
     "ALLOWED_ORIGINS": Setting("", "scheme://host[:port], with commas between several, or empty", _origins),
     "SOCKETIO": Setting(
-        "off", "off, or on where python-socketio is installed (pip install pollroom[socketio])", _socketio
+        "off", "off, or on where python-socketio is installed (pip install .[socketio])", _socketio
     ),
     "TICK_MS": _whole(100, 10, 10_000),
     "MESSAGE_RATE": _whole(50, 0, 1_000_000),

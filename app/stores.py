@@ -89,7 +89,7 @@ class Stores:
             from app.adapters.kafka import KafkaTopic
         except ModuleNotFoundError:
             raise ConfigError(
-                "KAFKA_BROKERS", "empty where aiokafka is not installed (pip install pollroom[kafka])"
+                "KAFKA_BROKERS", "empty where aiokafka is not installed (pip install .[kafka])"
             ) from None
         topic = KafkaTopic(settings.kafka_brokers, settings.kafka_topic, keys.partitions)
         fences = RedisFences(self.client, keys)

@@ -1,4 +1,4 @@
-"""The topic in Kafka, by aiokafka (``pip install pollroom[kafka]``): nobody else imports it."""
+"""The topic in Kafka, by aiokafka (``pip install ".[kafka]"``): nobody else imports it."""
 
 import asyncio
 import logging

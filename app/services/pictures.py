@@ -63,7 +63,7 @@ def shrink(data: bytes, large_ones: AbstractContextManager[object]) -> tuple[byt
         from PIL import Image
     except ImportError:
         raise PollroomError(
-            "UNSUPPORTED_MEDIA", "This server takes no images: install pollroom[images]."
+            "UNSUPPORTED_MEDIA", "This server takes no images: pip install .[images]."
         ) from None
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:

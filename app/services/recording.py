@@ -6,11 +6,12 @@ and ``recount`` all come here.
 
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from app.modules.poll.types import MAX_OPTIONS
 from app.modules.vote import model
 from app.modules.vote.types import BallotRow, LogEntry, PollChange
 from app.ports import Database
@@ -27,32 +28,38 @@ class StaleOffset(Exception):
     """Another one has moved the offset, or the generation: read it anew."""
 
 
+# What the columns hold. MariaDB cuts trailing spaces off without an error, and JSON_TABLE whatever is too much.
+_Id = Annotated[str, Meta(max_length=64)]
+_Ids = Annotated[list[_Id], Meta(max_length=MAX_OPTIONS)]
+_Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
 class _Earlier(Struct, array_like=True, frozen=True):
-    id: str
+    id: _Id
     retract: bool
-    choices: list[str]
-    seq: int
-    cast_at: int
+    choices: _Ids
+    seq: _Number
+    cast_at: _Number
 
 
 class _Ballot(Struct, array_like=True, frozen=True, tag="b"):
-    poll_id: str
-    voter_id: str
-    n: int
-    id: str
+    poll_id: _Id
+    voter_id: _Id
+    n: _Number
+    id: _Id
     retract: bool
-    choices: list[str]
-    seq: int
-    cast_at: int
+    choices: _Ids
+    seq: _Number
+    cast_at: _Number
     accepted: bool
     earlier: list[_Earlier]
 
 
 class _Change(Struct, array_like=True, frozen=True, tag="p"):
     kind: Literal["edit", "open", "close", "delete"]
-    poll_id: str
-    seq: int
-    at: int
+    poll_id: _Id
+    seq: _Number
+    at: _Number
 
 
 # Not strict: a script's numbers come as integral floats, its booleans as 0 and 1.

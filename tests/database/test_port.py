@@ -1,15 +1,23 @@
 """The contract of ``app.ports.Database``, on each of its implementations."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
+from pymysql.converters import escape_item, escape_string
 
 from app.adapters import database as adapter
+from app.adapters import mysql
 from app.adapters.database import Session, SqlDatabase
+from app.ports import Value
 from app.utils.errors import BadRow, DuplicateKey, PollroomError
-from tests.services import mariadb
+from tests.services import fresh_database, mariadb
 
 
 async def put(q: object, name: str, value: str | None = "1") -> int:
@@ -127,6 +135,70 @@ async def test_bulk_stores_more_than_one_statement_may_hold(database: SqlDatabas
     await database.bulk("setting.insert", rows)
     await database.bulk("setting.insert", [])
     assert await value(database, "n7999") == "x" * 200
+
+
+HOSTILE = [
+    *(
+        "'",
+        "''",
+        '"',
+        "\\",
+        "\\'",
+        "\\0",
+        "\0",
+        "\n\r\x1a\t",
+        "%",
+        "%s",
+        "%(name)s",
+        "?",
+        ":name",
+        "ö🗳️",
+        " ",
+        "",
+        "'), ('x', 'y",
+    ),
+    *("\x1f", "'\x1f'", "\\\x1f", "','"),
+]
+
+
+@pytest.mark.parametrize("texts", [HOSTILE, [t for t in HOSTILE if "\x1f" not in t], HOSTILE[-1:], ["\x1f"]])
+async def test_bulk_stores_any_text_as_it_is(database: SqlDatabase, texts: list[str]) -> None:
+    await database.bulk("setting.insert", [{"name": f"n{i}", "value": t} for i, t in enumerate(texts)])
+    assert [await value(database, f"n{i}") for i in range(len(texts))] == texts
+
+
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries(
+            {
+                "a": st.text(st.characters(codec="utf-8")) | st.sampled_from(HOSTILE),
+                "b": st.none() | st.integers() | st.text("x'\x1f"),
+                "c": st.integers() | st.booleans(),
+            }
+        ),
+        min_size=1,
+    ),
+    most=st.integers(1, 200),
+    backslash=st.booleans(),
+)
+def test_a_statement_says_what_the_driver_would_say_of_each_value(
+    rows: list[dict[str, Value]], most: int, backslash: bool
+) -> None:
+    def escape(item: Value) -> str:
+        if isinstance(item, str):
+            return f"'{escape_string(item)}'" if backslash else "'" + item.replace("'", "''") + "'"
+        return str(escape_item(item))
+
+    text = "INSERT INTO t (a, b, c) VALUES (%(a)s, %(b)s, %(c)s) ON DUPLICATE KEY UPDATE a = 'u%%'"
+    head, tail = "INSERT INTO t (a, b, c) VALUES ", " ON DUPLICATE KEY UPDATE a = 'u%'"
+    wanted = ["(" + ", ".join(escape(row[name]) for name in "abc") + ")" for row in rows]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mysql, "STATEMENT_BYTES", most)
+        found = [one.decode() for one in mysql.statements(text, rows, escape)]
+    assert all(one.startswith(head) and one.endswith(tail) for one in found)
+    bodies = [one.removeprefix(head).removesuffix(tail) for one in found]
+    assert ",".join(bodies) == ",".join(wanted)
+    assert all(len(one.encode()) <= most or body in wanted for one, body in zip(found, bodies, strict=True))
 
 
 async def test_compare_and_set_has_one_winner(database: SqlDatabase) -> None:
@@ -278,6 +350,26 @@ async def test_a_killed_connection_is_unavailable_and_replaced(
                 await put(q, "lost too")
         assert caught.value.code == "UNAVAILABLE"
         assert await value(database, "lost") is None
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_connection_whose_transport_has_ended_is_unavailable_and_replaced(
+    mariadb_server_url: str, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    async def work() -> None:
+        async with fresh_database(mariadb_server_url) as url, SqlDatabase(url) as database:
+            await database.migrate(1)
+            with pytest.raises(PollroomError) as caught:
+                async with database.transaction() as q:
+                    assert isinstance(q, Session)
+                    await put(q, "lost")
+                    q._lane._raw._writer.transport.abort()  # type: ignore[attr-defined]
+                    await asyncio.sleep(0)
+                    await put(q, "lost too")
+            assert caught.value.code == "UNAVAILABLE"
+            assert await value(database, "lost") is None
+
+    run(work())
 
 
 async def test_a_deadlock_is_unavailable_for_one_and_the_other_commits(mariadb_url: str) -> None:

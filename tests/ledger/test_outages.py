@@ -3,10 +3,31 @@
 import asyncio
 import time
 
+from app.adapters.redis.batcher import RETRY_SECONDS
 from app.utils.errors import unavailable
 from tests.harness.wait import eventually
 from tests.ledger.world import Answer, World, answers, ballot, receipts, world
 from tests.services import RedisServer
+
+
+async def _refuse(partition: int) -> None:
+    raise unavailable()
+
+
+async def _two(here: World) -> tuple[str, str]:
+    """A poll in either partition; the first one's fence is gone, and cannot be verified."""
+    polls: dict[int, str] = {}
+    while len(polls) < 2:
+        poll = await here.poll()
+        polls[here.keys.partition(poll)] = poll
+    here.verifying = _refuse
+    await here.direct.hdel(here.keys.fence(0), "run")
+    return polls[0], polls[1]
+
+
+async def _calls(here: World) -> int:
+    """Scripts that Redis was asked to run so far."""
+    return int((await here.direct.info("commandstats"))["cmdstat_evalsha"]["calls"])
 
 
 async def test_scripts_are_forgotten_in_the_middle(here: World) -> None:
@@ -85,24 +106,67 @@ async def test_while_a_partition_cannot_be_verified_its_ballots_are_unavailable_
     server: RedisServer,
 ) -> None:
     async with world(server.url, partitions=2) as here:
-        polls: dict[int, str] = {}
-        while len(polls) < 2:
-            poll = await here.poll()
-            polls[here.keys.partition(poll)] = poll
-
-        async def refuse(partition: int) -> None:
-            raise unavailable()
-
-        here.verifying = refuse
-        await here.direct.hdel(here.keys.fence(0), "run")
+        first, second = await _two(here)
         sick, well = await asyncio.gather(
-            here.cast(ballot(polls[0], "ann", "a", "o1")), here.cast(ballot(polls[1], "ann", "a", "o1"))
+            here.cast(ballot(first, "ann", "a", "o1")), here.cast(ballot(second, "ann", "a", "o1"))
         )
         assert sick == ["UNAVAILABLE"]
         receipts(well)
         here.verifying = here.verify
-        receipts(await here.cast(ballot(polls[0], "ann", "a", "o1")))
+        receipts(await here.cast(ballot(first, "ann", "a", "o1")))
         assert here.running is not None and not here.running.done()
+
+
+async def test_a_partition_that_is_not_verified_holds_up_no_other(server: RedisServer) -> None:
+    async with world(server.url, partitions=2) as here:
+        sick, well = await _two(here)
+        before, began = await _calls(here), time.monotonic()
+        waiting = here.ledger.cast(ballot(sick, "ann", "a", "o1"))
+        votes = 0
+        while time.monotonic() - began < 1:
+            receipts(await here.cast(ballot(well, f"v{votes}", "a", "o1")))
+            votes += 1
+            assert not waiting.done()
+        elapsed = time.monotonic() - began
+        again = await _calls(here) - before - votes
+        assert 2 <= again <= elapsed / RETRY_SECONDS + 1, "in its own time, however often the others are sent"
+        here.verifying = here.verify
+        assert [one.repeated for one in receipts(await answers([waiting]))] == [False]
+
+
+async def test_ballots_of_a_partition_keep_their_order_while_it_is_verified(server: RedisServer) -> None:
+    async with world(server.url, partitions=2) as here:
+        sick, well = await _two(here)
+        before = await _calls(here)
+        waiting = [here.ledger.cast(ballot(sick, "ann", "b0", "o1"))]
+        await eventually(lambda: _calls(here), lambda n: n > before)
+        for n in range(1, 400):
+            waiting.append(here.ledger.cast(ballot(sick, "ann" if n < 40 else f"v{n}", f"b{n}", "o2")))
+            if n % 20 == 0:
+                receipts(await here.cast(ballot(well, f"v{n}", "a", "o1")))
+        assert not any(one.done() for one in waiting)
+        here.verifying = here.verify
+        got = receipts(await answers(waiting))
+        assert [one.seq for one in got] == list(range(got[0].seq, got[0].seq + 400))
+        assert await here.accepted(sick) == [f"b{n}" for n in range(400)]
+        assert here.ledger.batcher.waiting == 0
+
+
+async def test_what_waits_for_a_verification_gets_an_answer_when_the_process_goes_down(
+    server: RedisServer,
+) -> None:
+    async with world(server.url, partitions=2) as here:
+        sick, _ = await _two(here)
+        first = here.ledger.cast(ballot(sick, "ann", "a", "o1"))
+        await here.ledger.batcher.drain()
+        assert await answers([first]) == ["UNAVAILABLE"]
+        before = await _calls(here)
+        waiting = [here.ledger.cast(ballot(sick, "ann", "b", "o1"))]
+        await eventually(lambda: _calls(here), lambda n: n > before + 1)
+        waiting.append(here.ledger.cast(ballot(sick, "ann", "c", "o1")))
+        assert here.running is not None
+        here.running.cancel()
+        assert await asyncio.wait_for(answers(waiting), 2) == ["UNAVAILABLE"] * 2
 
 
 async def test_a_verification_that_hangs_is_waited_for_no_longer_than_for_redis(here: World) -> None:

@@ -46,14 +46,17 @@ class Counts:
 
 
 class Batch:
-    """``entries`` in their order; ``sent`` in monotonic seconds."""
+    """``entries`` in their order; ``sent`` in monotonic seconds.
+
+    ``lost``: Redis was silent once, a copy may still be executed. ``resting``: not to be sent again yet.
+    """
 
     def __init__(self, partition: int, entries: list[Entry], deadline_ms: int, keys: Keys) -> None:
         """``deadline_ms`` by Redis ``TIME``: past it the script writes nothing."""
         self.partition = partition
         self.entries = entries
         self.sent = time.monotonic()
-        self.sendings = 0
+        self.lost = self.resting = False
         self._deadline = deadline_ms
         positions: dict[str, int] = {}
         packed = []
@@ -77,7 +80,6 @@ class Batch:
         return self.sent + DEADLINE_SECONDS + SETTLED_SECONDS
 
     def command(self, digest: str, keys: Keys, generation: int, publish: str) -> bytes:
-        self.sendings += 1
         number = self._number_of_keys
         fence, log = keys.fence(self.partition), keys.log(self.partition, generation)
         head = ("EVALSHA", digest, str(number), fence, log)

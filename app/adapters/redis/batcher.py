@@ -1,8 +1,9 @@
 """Ballots that arrive together go to Redis together: one script call a partition, all due partitions in one pipeline.
 
 One pipeline is under way at a time, so arrival order is kept; alone, a ballot waits for nothing. A batch without an answer
-is sent again unchanged, before anything later. Its deadline stands in it, by Redis ``TIME``: past that the script writes
-nothing, and only then ``UNAVAILABLE`` goes out, so that a late execution never overtakes what a client did next.
+is sent again unchanged, before anything later of its partition; the others do not wait for it. Its deadline stands in it,
+by Redis ``TIME``: past that the script writes nothing, and only then ``UNAVAILABLE`` goes out, so that a late execution
+never overtakes what a client did next.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ from app.utils.errors import PollroomError, unavailable
 
 LARGEST_BATCH = 256
 RETRY_SECONDS = 0.05
+MARGIN_SECONDS = 0.01
+"""So much later than the end of a batch an answer is given up: the batch is then over beyond doubt."""
 FINAL = ("POLL_CLOSED", "BALLOT_ID_REUSED")
 """Refusals that every later copy of a ballot meets, too."""
 HELD_SECONDS = 0.01
@@ -59,6 +62,9 @@ class Batcher:
         self._limit = limit
         self._publish = publish
         self._queues: dict[int, deque[Entry]] = {}
+        # By partition, at most one each: to be sent again.
+        self._stuck: dict[int, Batch] = {}
+        self._give_up: float | None = None
         self._parked: dict[str, deque[Entry]] = {}
         self._delayed: set[Entry] = set()
         self._due = asyncio.Event()
@@ -90,7 +96,10 @@ class Batcher:
         return future
 
     async def run(self, load: Load, verify: Callable[[int], Awaitable[None]]) -> None:
-        """Until cancelled. ``load`` brings an absent poll into Redis; ``verify`` a partition whose fence does not hold."""
+        """Until cancelled. ``load`` brings an absent poll into Redis.
+
+        ``verify`` has a partition verified whose fence does not hold, and does not wait for it: all others would.
+        """
         self._load, self._verify = load, verify
         batches: list[Batch] = []
         try:
@@ -103,7 +112,7 @@ class Batcher:
                         await self._deliver(batches)
         finally:
             await self._pipe.close()
-            under_way = [batch.entries for batch in batches]
+            under_way = [batch.entries for batch in [*batches, *self._stuck.values()]]
             for queue in [*under_way, *self._queues.values(), *self._parked.values(), self._delayed]:
                 for entry in queue:
                     fail(entry, unavailable())
@@ -115,9 +124,22 @@ class Batcher:
 
     def _collect(self) -> list[Batch]:
         batches = []
+        self._give_up = None
         now = time.monotonic()
         deadline = self._clock.now() + int(DEADLINE_SECONDS * 1000)
         for partition, queue in self._queues.items():
+            if (stuck := self._stuck.get(partition)) is not None:
+                if stuck.resting:
+                    continue
+                del self._stuck[partition]
+                if now <= stuck.over:
+                    batches.append(stuck)
+                    if stuck.lost:
+                        self._give_up = min(self._give_up or stuck.over, stuck.over)
+                    if queue:
+                        self._due.set()
+                    continue
+                self._not_taken(stuck, "no answer in time")
             entries: list[Entry] = []
             while queue and len(entries) < LARGEST_BATCH:
                 entry = queue.popleft()
@@ -134,21 +156,35 @@ class Batcher:
         return batches
 
     async def _deliver(self, batches: list[Batch]) -> None:
-        while True:
-            asked = time.monotonic()
-            try:
+        asked, failed = time.monotonic(), False
+        try:
+            if self._give_up is None:
                 replies = await self._call(batches)
-            except (*SILENT, *REFUSED) as error:
-                replies = [error] * len(batches)
-            again = [
-                batch
-                for batch, reply in zip(batches, replies, strict=True)
-                if not await self._take(batch, reply, asked)
-            ]
-            if not again:
-                return
-            batches = again
+            else:
+                async with asyncio.timeout(self._give_up + MARGIN_SECONDS - asked):
+                    replies = await self._call(batches)
+        except (*SILENT, *REFUSED) as error:
+            replies, failed = [error] * len(batches), True
+        again = [
+            batch
+            for batch, reply in zip(batches, replies, strict=True)
+            if not await self._take(batch, reply, asked)
+        ]
+        if not again:
+            return
+        self._stuck.update((batch.partition, batch) for batch in again)
+        if failed:  # what comes meanwhile would fare no better
             await asyncio.sleep(RETRY_SECONDS)
+            self._due.set()
+        else:
+            for batch in again:
+                batch.resting = True
+            self._loop.call_later(RETRY_SECONDS, self._wake, again)
+
+    def _wake(self, batches: list[Batch]) -> None:
+        for batch in batches:
+            batch.resting = False
+        self._due.set()
 
     async def _call(self, batches: list[Batch]) -> Sequence[list[Any] | Exception]:
         fence = self._keys.fence(batches[0].partition)
@@ -168,17 +204,12 @@ class Batcher:
     async def _take(self, batch: Batch, reply: "list[Any] | Exception", asked: float) -> bool:
         """Hand out what Redis answered; false where the batch must be sent again."""
         if isinstance(reply, Exception):
-            expired = time.monotonic() > batch.over
-            retriable = isinstance(reply, (*SILENT, NoScriptError))
-            if retriable and not expired:
+            batch.lost = batch.lost or isinstance(reply, SILENT)
+            if (batch.lost or isinstance(reply, NoScriptError)) and time.monotonic() <= batch.over:
                 return False
-            _log.warning("ballots not taken", error=str(reply)[:200], ballots=len(batch.entries))
-            self._finish(batch, unavailable())
+            self._not_taken(batch, str(reply) or repr(reply))
             return True
         if reply[0] == "fenced":
-            if time.monotonic() > batch.over:
-                self._finish(batch, unavailable())
-                return True
             if reply[1]:
                 self._generations[batch.partition] = reply[1]
             else:
@@ -186,7 +217,7 @@ class Batcher:
             return False
         self._clock.heard(reply[1], asked)
         if reply[0] == "late":
-            self._finish(batch, unavailable())
+            self._not_taken(batch, "late")
             return True
         now = reply[1]
         self.counts.answered(reply[2])
@@ -206,9 +237,9 @@ class Batcher:
                 choices = tuple(answer[3])
                 future.set_result(Receipt(ballot.id, ballot.poll_id, choices, answer[1], answer[2], True))
             else:
-                self._refuse(entry, PollroomError(word), batch.over if batch.sendings > 1 else 0.0)
+                self._refuse(entry, PollroomError(word), batch.over if batch.lost else 0.0)
         for poll_id, (absent, entries) in waiting.items():
-            if batch.sendings > 1:
+            if batch.lost:
                 entries = [(ballot, future, since, batch.over) for ballot, future, since, _ in entries]
             self._park(batch.partition, poll_id, entries, absent=absent)
         return True
@@ -233,11 +264,12 @@ class Batcher:
         except Exception as error:
             _log.warning("a partition is not verified yet", partition=partition, error=repr(error)[:200])
 
-    def _finish(self, batch: Batch, error: PollroomError) -> None:
-        self.counts.refused[error.code] += len(batch.entries)
+    def _not_taken(self, batch: Batch, why: str) -> None:
+        _log.warning("ballots not taken", error=why[:200], ballots=len(batch.entries))
+        error = unavailable()
         for entry in batch.entries:
             self.waiting -= 1
-            fail(entry, error)
+            self._refuse(entry, error)
 
     def _park(self, partition: int, poll_id: str, entries: list[Entry], *, absent: bool) -> None:
         """Let ballots wait for their poll, and everything later for that poll behind them."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from app.adapters.redis.client import SILENT
 from app.adapters.redis.cluster import Client, Cluster, node_of
 from app.adapters.redis.spread import MOVED, Moving
 
@@ -31,7 +30,8 @@ class Pipe:
     async def send(self, commands: Sequence[bytes]) -> list[Any]:
         """The replies, an error reply as an exception in its place.
 
-        Raises the library's connection errors; the connection is then closed, so that a late reply meets nobody.
+        Raises the library's connection errors. After them, and where the caller gives up, the connection is closed: a late
+        reply meets nobody.
         """
         if self._connection is None:
             server = await node_of(self._client, self._key)
@@ -44,9 +44,8 @@ class Pipe:
                     replies.append(await self._connection.read_response())
                 except ResponseError as error:
                     replies.append(error)
-        except BaseException as error:
-            if isinstance(error, SILENT):
-                self._doubt()
+        except BaseException:
+            self._doubt()
             await self.close()
             raise
         if any(isinstance(reply, MOVED) for reply in replies):
