@@ -38,7 +38,8 @@ class Wire(Protocol):
 class Member:
     """``rooms``: poll id -> role there. Answers are never dropped; updates are, in favour of the newest.
 
-    ``backlog``: answers that wait, none while the wire takes them.
+    ``backlog``: answers that wait, none while the wire takes them. ``direct``: its file descriptor, kept by the wire while
+    nothing at all waits for this connection; -1 otherwise.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Member:
         "_updates",
         "backlog",
         "closed",
+        "direct",
         "home",
         "id",
         "identity",
@@ -62,6 +64,7 @@ class Member:
         self.identity: Identity | None = None
         self.rooms: dict[str, Role] = {}
         self.closed = False
+        self.direct = -1
         self.in_flight = 0
         self.backlog: deque[bytes] | None = None
         self._backlog_bytes = 0

@@ -1,5 +1,8 @@
 """The sink of the feeds for raw WebSockets. A frame is made once for an audience and written to many."""
 
+import os
+from collections.abc import Iterable
+
 from app.ports import Update
 from app.services import rooms
 from app.services.rooms import Role
@@ -23,12 +26,7 @@ class Rooms(rooms.Rooms[Member]):
                 frame = frames[counts] = text_frame(update.encoded(counts))
             match update.kind:
                 case "POLL_UPDATE":
-                    for member in members:
-                        wire = member.wire
-                        if member.backlog is None and wire.ready:
-                            wire.write_now(frame)
-                        else:
-                            member.update(poll_id, frame)
+                    _update(poll_id, members, frame)
                 case "POLL_CHANGED":
                     for member in members:
                         member.change(poll_id, frame)
@@ -36,3 +34,21 @@ class Rooms(rooms.Rooms[Member]):
                     for member in list(members):
                         self.leave(member, poll_id)
                         member.answer(frame)
+
+
+def _update(poll_id: str, members: Iterable[Member], frame: bytes) -> None:
+    """Where nothing waits for a member, only its file descriptor is looked at: each object more that is read for each of
+    thousands comes from memory, not from the processor's cache (1 µs for the transport's alone)."""
+    write, size = os.write, len(frame)
+    for member in members:
+        if member.direct >= 0:
+            try:
+                sent = write(member.direct, frame)
+            except OSError:
+                sent = 0
+            if sent < size:
+                member.wire.write_now(frame[sent:])
+        elif member.backlog is None and member.wire.ready:
+            member.wire.write_now(frame)
+        else:
+            member.update(poll_id, frame)

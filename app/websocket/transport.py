@@ -1,0 +1,48 @@
+"""The transport as the WebSocket library sees it: nothing is written or closed by it unnoticed.
+
+Frames that go straight to the file descriptor must never come between the bytes that the transport still holds.
+"""
+
+from asyncio.transports import Transport
+from collections.abc import Callable
+from typing import Any
+
+
+class NotedTransport(Transport):
+    """``note`` is called before each write, close and abort."""
+
+    __slots__ = ("_note", "_transport")
+
+    def __init__(self, transport: Transport, note: Callable[[], None]) -> None:
+        self._transport = transport
+        self._note = note
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._note()
+        self._transport.write(data)
+
+    def close(self) -> None:
+        self._note()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._note()
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def pause_reading(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._transport.resume_reading()
+
+    def get_write_buffer_size(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._transport.set_write_buffer_limits(high, low)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._transport.get_extra_info(name, default)
