@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from app import __version__
 from app.adapters.redis.cluster import open_client, servers
 from app.adapters.redis.durability import durability
-from app.adapters.redis.ledger import parse_state
+from app.adapters.redis.packing import parse_state
 from app.adapters.redis.pubsub import RedisBus
 from app.adapters.redis.shards import ShardedBus
 from app.adapters.storage import LocalStorage, S3Storage

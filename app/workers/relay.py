@@ -6,24 +6,20 @@ is the compare-and-set in ``services/relaying.py``.
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Final
 
-from app.modules.vote import model
 from app.modules.vote.readers import KAFKA
 from app.ports import Busy, Clock, Database, Topic
 from app.services.recording import StaleOffset
 from app.services.relaying import Relaying
 from app.utils import logger
 from app.utils.errors import PollroomError
-from app.workers.vote_worker import backoff, shown, wanted
+from app.workers.backoff import Resting, backoff, shown, wanted
+from app.workers.leases import RENEW_SECONDS, give_back, take_free
 
-LEASE_MS: Final = 10_000
-RENEW_SECONDS: Final = LEASE_MS / 3 / 1000
 IDLE_SECONDS: Final = 0.1
 REMOVED_SECONDS: Final = 5.0
 AT_ONCE: Final = 2
-GIVE_BACK_SECONDS: Final = 2.0
 
 log = logger.get(__name__)
 
@@ -43,8 +39,7 @@ class Relay:
         self._renew_at = 0.0
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._turns: dict[int, asyncio.Task[None]] = {}
-        # Of the partitions that fail: how often in a row, and until when (monotonic) they rest.
-        self._resting: dict[int, tuple[int, float]] = {}
+        self._resting = Resting()
         self.error: str | None = None
 
     async def run(self) -> None:
@@ -66,9 +61,7 @@ class Relay:
             for turn in self._turns.values():
                 turn.cancel()
             await asyncio.gather(*self._turns.values(), return_exceptions=True)
-            with suppress(Exception):
-                async with asyncio.timeout(GIVE_BACK_SECONDS):
-                    await model.give_back_leases(self._database, KAFKA, self._owner)
+            await give_back(self._database, KAFKA, self._owner)
             await self._topic.close()
 
     async def _round(self) -> None:
@@ -82,7 +75,7 @@ class Relay:
             await asyncio.sleep(REMOVED_SECONDS)
             return
         for partition in due:
-            if partition not in self._turns and self._resting.get(partition, (0, 0.0))[1] <= now:
+            if partition not in self._turns and self._resting.until(partition) <= now:
                 self._turns[partition] = asyncio.create_task(self._turn(partition))
         if self._turns:
             await asyncio.wait(
@@ -97,10 +90,9 @@ class Relay:
         try:
             async with self._at_once:
                 await self._relaying.step(partition)
-            self._resting.pop(partition, None)
+            self._resting.worked(partition)
         except Exception as error:
-            failures = self._resting.get(partition, (0, 0.0))[0] + 1
-            self._resting[partition] = (failures, time.monotonic() + backoff(failures))
+            self._resting.failed(partition)
             self._note(error)
         finally:
             del self._turns[partition]
@@ -108,17 +100,9 @@ class Relay:
     async def _lease(self) -> None:
         now = self._clock.now()
         async with self._database.transaction() as q:
-            await model.renew_leases(q, KAFKA, self._owner, now + LEASE_MS)
-            mine = set()
-            for offset in await model.offsets(q, KAFKA):
-                free = offset.lease_owner is None or offset.lease_until is None or offset.lease_until <= now
-                if offset.lease_owner == self._owner or (
-                    free
-                    and await model.take_lease(q, KAFKA, offset.partition, self._owner, now, now + LEASE_MS)
-                ):
-                    mine.add(offset.partition)
+            mine = await take_free(q, KAFKA, self._owner, now)
         self._leased = frozenset(mine)
-        self._resting = {p: rest for p, rest in self._resting.items() if p in mine}
+        self._resting.keep(self._leased)
 
     def _note(self, error: Exception) -> None:
         before, self.error = self.error, shown(error)

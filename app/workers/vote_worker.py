@@ -6,7 +6,6 @@ read the same partition is the compare-and-set of the offset in ``services/recor
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -20,21 +19,19 @@ from app.services.recording import READER, Recorder, StaleOffset
 from app.services.trimming import LAG_LIMIT, trim_bound
 from app.utils import logger
 from app.utils.errors import PollroomError, unavailable
+from app.workers.backoff import Resting, backoff, shown, wanted
+from app.workers.leases import RENEW_SECONDS, give_back, take_share
 
 MAX_ROWS: Final = 1000
 MAX_BYTES: Final = 1 << 20
 BLOCK_MS: Final = 500
-LEASE_MS: Final = 10_000
-RENEW_SECONDS: Final = LEASE_MS / 3 / 1000
 # Transactions at a time: the rest of the database's connections are for requests.
 AT_ONCE: Final = 4
-BACKOFF_SECONDS: Final = (0.05, 5.0)
 SWEEP_SECONDS: Final = 1.0
 SWEEP_POLLS: Final = 100
 CLOSE_SECONDS: Final = 5.0
 # Expired for so long that no access token of the session can be alive: its revocation must be found until then.
 EXPIRED_MS: Final = 86_400_000
-GIVE_BACK_SECONDS: Final = 2.0
 
 log = logger.get(__name__)
 
@@ -71,8 +68,7 @@ class VoteWorker:
         # Of the leased partitions: generation and last id stored.
         self._offsets: dict[int, tuple[int, str]] = {}
         self._renew_at = 0.0
-        # Of the partitions that fail: how often in a row, and until when (monotonic) they rest.
-        self._resting: dict[int, tuple[int, float]] = {}
+        self._resting = Resting()
         self._unstored: dict[int, int] = {}
         self.error: str | None = None
 
@@ -97,9 +93,7 @@ class VoteWorker:
                     self._note(error)
                     await asyncio.sleep(backoff(failures))
         finally:
-            with suppress(Exception):
-                async with asyncio.timeout(GIVE_BACK_SECONDS):
-                    await model.give_back_leases(self._database, READER, self._owner)
+            await give_back(self._database, READER, self._owner)
 
     async def drain(self) -> None:
         """Store everything that is in the log now, in all partitions, whoever leases them.
@@ -163,16 +157,16 @@ class VoteWorker:
         # Before anything is read: the offset must not move past entries that are neither in the log nor in SQL.
         await self._make_whole()
         now = time.monotonic()
-        awake = {p: at for p, at in self._offsets.items() if self._resting.get(p, (0, 0.0))[1] <= now}
+        awake = {p: at for p, at in self._offsets.items() if self._resting.until(p) <= now}
         if not awake:
-            ends = [self._resting[p][1] for p in self._offsets]
+            ends = [self._resting.until(p) for p in self._offsets]
             await asyncio.sleep(min([self._renew_at, *ends]) - now)
             return
         found = await self._votes.read(awake, MAX_ROWS, BLOCK_MS)
         for partition in awake:
             self._unstored[partition] = len(found.get(partition, ()))
             if not self._unstored[partition]:
-                self._resting.pop(partition, None)
+                self._resting.worked(partition)
         async with asyncio.TaskGroup() as group:
             for partition, entries in found.items():
                 group.create_task(self._keep(partition, entries))
@@ -196,13 +190,12 @@ class VoteWorker:
                     self._offsets[partition] = (generation, batch[-1].id)
                     self._unstored[partition] -= len(batch)
                     await self._trim(partition, generation, batch[-1].id)
-            self._resting.pop(partition, None)
+            self._resting.worked(partition)
         except Exception as error:
             # Also a stale offset: it is read anew with the leases, and SQL may be another one.
             self._renew_at = 0.0
             self._whole.discard(partition)
-            failures = self._resting.get(partition, (0, 0.0))[0] + 1
-            self._resting[partition] = (failures, time.monotonic() + backoff(failures))
+            self._resting.failed(partition)
             self._note(error)
 
     async def _trim(self, partition: int, generation: int, last_id: str) -> None:
@@ -215,42 +208,12 @@ class VoteWorker:
             )  # the next one includes it
 
     async def _lease(self, q: Queries) -> None:
-        """Renew, take what is free, and where that is less than a fair share take from whoever holds the most."""
-        now = self._clock.now()
-        until = now + LEASE_MS
-        await model.renew_leases(q, READER, self._owner, until)
-        offsets = {o.partition: o for o in await model.offsets(q, READER)}
-        mine = {p for p, o in offsets.items() if o.lease_owner == self._owner}
-        held = {
-            p: o.lease_owner
-            for p, o in offsets.items()
-            if p not in mine
-            and o.lease_owner is not None
-            and o.lease_until is not None
-            and o.lease_until > now
-        }
-        share, rest = divmod(self._partitions, 1 + len(set(held.values())))
-        for partition in sorted(offsets.keys() - held.keys() - mine):
-            if len(mine) < share + min(rest, 1) and await model.take_lease(
-                q, READER, partition, self._owner, now, until
-            ):
-                mine.add(partition)
-        counts = Counter(held.values())
-        while len(mine) < share and counts:
-            holder, most = counts.most_common(1)[0]
-            if most <= len(mine) + 1:
-                break
-            partition = next(p for p, o in held.items() if o == holder)
-            del held[partition]
-            counts[holder] -= 1
-            if await model.take_lease_from(q, READER, partition, holder, self._owner, until):
-                mine.add(partition)
-        found = {p: (offsets[p].generation, offsets[p].last_id) for p in sorted(mine)}
+        found = await take_share(q, READER, self._owner, self._clock.now(), self._partitions)
         # Moved by others, or back: SQL may be another one than before.
         self._whole -= {p for p, at in self._offsets.items() if found.get(p) != at}
         self._offsets = found
-        self._resting = {p: rest for p, rest in self._resting.items() if p in mine}
-        self._unstored = {p: n for p, n in self._unstored.items() if p in mine}
+        self._resting.keep(found.keys())
+        self._unstored = {p: n for p, n in self._unstored.items() if p in found}
 
     def _note(self, error: Exception) -> None:
         self.error = shown(error)
@@ -272,27 +235,6 @@ def batches(entries: Sequence[LogEntry]) -> Iterator[list[LogEntry]]:
         yield batch
 
 
-def wanted() -> bool:
-    """False once this task was cancelled.
-
-    A loop must ask: redis-py sends within ``asyncio.wait_for``, which before Python 3.12 loses a cancellation that comes
-    as the send ends.
-    """
-    task = asyncio.current_task()
-    return task is None or not task.cancelling()
-
-
 def _order(entry_id: str) -> tuple[int, int]:
     time_part, _, number = entry_id.partition("-")
     return int(time_part), int(number or 0)
-
-
-def backoff(failures: int) -> float:
-    least, most = BACKOFF_SECONDS
-    return min(most, least * float(2 ** min(failures - 1, 10)))
-
-
-def shown(error: BaseException) -> str:
-    """The driver's own words where there are some."""
-    cause = error.__cause__ or error
-    return f"{type(cause).__name__}: {cause}"[:200]

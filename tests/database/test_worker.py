@@ -22,7 +22,7 @@ from app.modules.vote.types import LogEntry
 from app.services.recording import Recorder
 from app.services.restoring import Restorer
 from app.utils.errors import PollroomError
-from app.workers import vote_worker
+from app.workers import leases, vote_worker
 from app.workers.vote_worker import VoteWorker, batches
 from tests.database.conftest import PARTITIONS
 from tests.database.test_models import add, rules
@@ -134,7 +134,7 @@ async def test_workers_share_the_partitions_and_take_over_from_a_dead_one(
     database: SqlDatabase, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vote_worker, "RENEW_SECONDS", 0.1)
-    monkeypatch.setattr(vote_worker, "LEASE_MS", 1000)
+    monkeypatch.setattr(leases, "LEASE_MS", 1000)
     first, second = await worker_on(database, redis, "a"), await worker_on(database, redis, "b")
 
     async def shares() -> tuple[int, int]:

@@ -8,7 +8,6 @@ never overtakes what a client did next.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -20,8 +19,9 @@ from app.adapters.redis.client import REFUSED, SILENT
 from app.adapters.redis.clock import RedisClock
 from app.adapters.redis.keys import Keys
 from app.adapters.redis.pipe import Pipe
+from app.adapters.redis.queues import Load, Queues
 from app.adapters.redis.scripts import Scripts
-from app.modules.vote.types import Ballot, Receipt
+from app.modules.vote.types import Receipt
 from app.utils import logger
 from app.utils.errors import PollroomError, unavailable
 
@@ -29,12 +29,6 @@ LARGEST_BATCH = 256
 RETRY_SECONDS = 0.05
 MARGIN_SECONDS = 0.01
 """So much later than the end of a batch an answer is given up: the batch is then over beyond doubt."""
-FINAL = ("POLL_CLOSED", "BALLOT_ID_REUSED")
-"""Refusals that every later copy of a ballot meets, too."""
-HELD_SECONDS = 0.01
-
-Load = Callable[[str], Awaitable[Callable[[Ballot], Awaitable[Receipt]] | None]]
-"""Brings an absent poll into Redis; or gives who answers its ballots instead."""
 
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
 _log = logger.get(__name__)
@@ -59,41 +53,21 @@ class Batcher:
         self._keys = keys
         self._clock = clock
         self._generations = generations
-        self._limit = limit
         self._publish = publish
-        self._queues: dict[int, deque[Entry]] = {}
+        self._queues = Queues(keys, limit, counts)
+        self.cast = self._queues.cast
         # By partition, at most one each: to be sent again.
         self._stuck: dict[int, Batch] = {}
         self._give_up: float | None = None
-        self._parked: dict[str, deque[Entry]] = {}
-        self._delayed: set[Entry] = set()
-        self._due = asyncio.Event()
-        # Asked for once: CPython 3.11 makes a system call each time.
-        self._loop = asyncio.get_running_loop()
-        self.waiting = 0
+        self._due = self._queues.due
         self.counts = counts
         self._load: Load
         self._verify: Callable[[int], Awaitable[None]]
         self._tasks: asyncio.TaskGroup
 
-    def cast(self, ballot: Ballot) -> "asyncio.Future[Receipt]":
-        if self.waiting >= self._limit:
-            self.counts.refused["UNAVAILABLE"] += 1
-            raise unavailable()
-        future: asyncio.Future[Receipt] = self._loop.create_future()
-        entry = (ballot, future, time.monotonic(), 0.0)
-        self.waiting += 1
-        parked = self._parked.get(ballot.poll_id)
-        if parked is not None:
-            parked.append(entry)
-            return future
-        partition = self._keys.route(ballot.poll_id).partition
-        queue = self._queues.get(partition)
-        if queue is None:
-            queue = self._queues[partition] = deque()
-        queue.append(entry)
-        self._due.set()
-        return future
+    @property
+    def waiting(self) -> int:
+        return self._queues.waiting
 
     async def run(self, load: Load, verify: Callable[[int], Awaitable[None]]) -> None:
         """Until cancelled. ``load`` brings an absent poll into Redis.
@@ -112,10 +86,10 @@ class Batcher:
                         await self._deliver(batches)
         finally:
             await self._pipe.close()
-            under_way = [batch.entries for batch in [*batches, *self._stuck.values()]]
-            for queue in [*under_way, *self._queues.values(), *self._parked.values(), self._delayed]:
-                for entry in queue:
+            for batch in [*batches, *self._stuck.values()]:
+                for entry in batch.entries:
                     fail(entry, unavailable())
+            self._queues.end()
 
     async def drain(self) -> None:
         """Wait until nothing waits any more; bounded by the ballots' own deadlines."""
@@ -127,7 +101,7 @@ class Batcher:
         self._give_up = None
         now = time.monotonic()
         deadline = self._clock.now() + int(DEADLINE_SECONDS * 1000)
-        for partition, queue in self._queues.items():
+        for partition, queue in self._queues.by_partition.items():
             if (stuck := self._stuck.get(partition)) is not None:
                 if stuck.resting:
                     continue
@@ -144,8 +118,8 @@ class Batcher:
             while queue and len(entries) < LARGEST_BATCH:
                 entry = queue.popleft()
                 if now - entry[2] > DEADLINE_SECONDS:
-                    self.waiting -= 1
-                    self._refuse(entry, unavailable())
+                    self._queues.waiting -= 1
+                    self._queues.refuse(entry, unavailable())
                 else:
                     entries.append(entry)
             if entries:
@@ -179,7 +153,7 @@ class Batcher:
         else:
             for batch in again:
                 batch.resting = True
-            self._loop.call_later(RETRY_SECONDS, self._wake, again)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake, again)
 
     def _wake(self, batches: list[Batch]) -> None:
         for batch in batches:
@@ -219,7 +193,7 @@ class Batcher:
         if reply[0] == "late":
             self._not_taken(batch, "late")
             return True
-        now = reply[1]
+        now, queues = reply[1], self._queues
         self.counts.answered(reply[2])
         waiting: dict[str, tuple[bool, list[Entry]]] = {}
         for entry, answer in zip(batch.entries, reply[2], strict=True):
@@ -227,7 +201,7 @@ class Batcher:
             if word == "held" or word == "absent":
                 waiting.setdefault(entry[0].poll_id, (word == "absent", []))[1].append(entry)
                 continue
-            self.waiting -= 1
+            queues.waiting -= 1
             ballot, future, _, _ = entry
             if future.done():
                 continue
@@ -237,26 +211,14 @@ class Batcher:
                 choices = tuple(answer[3])
                 future.set_result(Receipt(ballot.id, ballot.poll_id, choices, answer[1], answer[2], True))
             else:
-                self._refuse(entry, PollroomError(word), batch.over if batch.lost else 0.0)
+                queues.refuse(entry, PollroomError(word), batch.over if batch.lost else 0.0)
         for poll_id, (absent, entries) in waiting.items():
             if batch.lost:
                 entries = [(ballot, future, since, batch.over) for ballot, future, since, _ in entries]
-            self._park(batch.partition, poll_id, entries, absent=absent)
+            load = self._load if absent else None
+            queues.park(batch.partition, poll_id, entries)
+            self._tasks.create_task(queues.unpark(batch.partition, poll_id, load))
         return True
-
-    def _refuse(self, entry: Entry, error: PollroomError, over: float = 0.0) -> None:
-        """A refusal is not remembered: it goes out only when no lost copy of the ballot can be taken any more."""
-        self.counts.refused[error.code] += 1
-        wait = max(entry[3], over) - time.monotonic()
-        if wait <= 0 or error.code in FINAL:
-            fail(entry, error)
-        else:
-            self._delayed.add(entry)
-            self._loop.call_later(wait, self._answer_late, entry, error)
-
-    def _answer_late(self, entry: Entry, error: PollroomError) -> None:
-        self._delayed.discard(entry)
-        fail(entry, error)
 
     async def _try_to_verify(self, partition: int) -> None:
         try:
@@ -268,52 +230,5 @@ class Batcher:
         _log.warning("ballots not taken", error=why[:200], ballots=len(batch.entries))
         error = unavailable()
         for entry in batch.entries:
-            self.waiting -= 1
-            self._refuse(entry, error)
-
-    def _park(self, partition: int, poll_id: str, entries: list[Entry], *, absent: bool) -> None:
-        """Let ballots wait for their poll, and everything later for that poll behind them."""
-        queue = self._queues[partition]
-        later = [entry for entry in queue if entry[0].poll_id == poll_id]
-        if later:
-            kept = [entry for entry in queue if entry[0].poll_id != poll_id]
-            queue.clear()
-            queue.extend(kept)
-        self._parked[poll_id] = deque([*entries, *later])
-        self._tasks.create_task(self._unpark(partition, poll_id, absent))
-
-    async def _unpark(self, partition: int, poll_id: str, absent: bool) -> None:
-        answer, error = None, None
-        try:
-            if absent:
-                async with asyncio.timeout(DEADLINE_SECONDS):
-                    answer = await self._load(poll_id)
-            else:
-                await asyncio.sleep(HELD_SECONDS)
-        except PollroomError as refused:
-            error = refused
-        except Exception as failed:
-            _log.warning("poll not loaded", poll=poll_id, error=repr(failed)[:200])
-            error = unavailable()
-        parked = self._parked[poll_id]
-        while parked and (answer or error):
-            entry = parked.popleft()
-            self.waiting -= 1
-            if answer is None:
-                self._refuse(entry, error or unavailable())
-                continue
-            try:
-                receipt = await answer(entry[0])
-                self.counts.repeated += 1
-                if not entry[1].done():
-                    entry[1].set_result(receipt)
-            except PollroomError as refused:
-                self.counts.refused[refused.code] += 1
-                fail(entry, refused)
-            except Exception as failed:
-                _log.warning("a ballot was not answered", poll=poll_id, error=repr(failed)[:200])
-                self.counts.refused["UNAVAILABLE"] += 1
-                fail(entry, unavailable())
-        del self._parked[poll_id]
-        self._queues[partition].extendleft(reversed(parked))
-        self._due.set()
+            self._queues.waiting -= 1
+            self._queues.refuse(entry, error)

@@ -3,20 +3,21 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from app.adapters.redis.batch import Counts
-from app.adapters.redis.batcher import Batcher, Load
+from app.adapters.redis.batcher import Batcher
 from app.adapters.redis.client import REFUSED, SILENT
 from app.adapters.redis.clock import RedisClock
 from app.adapters.redis.cluster import Client, Cluster
 from app.adapters.redis.keys import Keys
-from app.adapters.redis.packing import pack_ballots
+from app.adapters.redis.packing import pack_ballots, pack_rules, parse_standing, parse_state
 from app.adapters.redis.partitions import Partitions
 from app.adapters.redis.pipe import Pipe
+from app.adapters.redis.queues import Load
 from app.adapters.redis.scripts import Scripts
 from app.modules.poll.types import Rules
 from app.modules.vote.types import BallotRow, Filled, Hold, PollState, Standing
@@ -28,36 +29,10 @@ LEASE_MS = 5_000
 GIVE_UP_SECONDS = 3.0
 RETRY_SECONDS = 0.05
 
-ALLOW_CHANGE, GUESTS, DRAFT = 1, 2, 4
 ABSENT = ("absent", "stale")
 
 _encode = msgspec.msgpack.encode
 _log = logger.get(__name__)
-
-
-def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
-    """``state`` of the scripts, which is also what they publish."""
-    flat = iter(raw[12])
-    counts = {name: int(n) for name, n in zip(flat, flat, strict=True)}
-    voters = counts.pop("voters", 0)
-    now, epoch, seq, version, owner, opens, closes, opened, closed, deleted, draft, accepted = raw[:12]
-    return PollState(
-        poll_id=poll_id,
-        now=now,
-        epoch=epoch,
-        seq=seq,
-        version=version,
-        owner_id=owner,
-        opens=opens,
-        closes=closes,
-        opened=opened,
-        closed=closed,
-        deleted=deleted,
-        draft=draft,
-        accepted=accepted,
-        voters=voters,
-        counts=counts,
-    )
 
 
 class RedisLedger:
@@ -139,7 +114,7 @@ class RedisLedger:
     async def read(self, poll_id: str, voter_id: str | None = None) -> tuple[PollState, Standing | None]:
         reply = await self._call("read", poll_id, _encode([voter_id] if voter_id else []), load=True)
         standing = reply[2][0] if reply[2] else None
-        return parse_state(poll_id, reply[1]), _standing(standing) if standing else None
+        return parse_state(poll_id, reply[1]), parse_standing(standing) if standing else None
 
     async def accepted(self, poll_id: str, voter_ids: Sequence[str]) -> set[str]:
         found: set[str] = set()
@@ -213,24 +188,7 @@ class RedisLedger:
     async def install(
         self, held: Hold, rules: Rules, *, new_times: bool = False, filled: Filled | None = None
     ) -> tuple[PollState, bool]:
-        flags = ALLOW_CHANGE * rules.allow_change + GUESTS * rules.guests + DRAFT * rules.draft
-        body = _encode(
-            (
-                rules.version,
-                rules.owner_id,
-                rules.opens_at or 0,
-                rules.closes_at or 0,
-                flags,
-                rules.min_choices,
-                rules.max_choices,
-                [option.id for option in rules.options],
-                rules.seq,
-                rules.closed_at or 0,
-                new_times,
-                [item for pair in filled.counts.items() for item in pair] if filled else False,
-                filled.accepted if filled else False,
-            )
-        )
+        body = pack_rules(rules, new_times, filled)
         reply = await self._call("install", held.poll_id, held.token, body, extra=held)
         if reply[0] == "busy":
             raise Busy
@@ -309,7 +267,3 @@ class RedisLedger:
             case "POLL_NOT_OPEN" | "NOT_FOUND":
                 raise PollroomError(reply[0])
         return reply
-
-
-def _standing(raw: Mapping[int, Any] | Sequence[Any]) -> Standing:
-    return Standing(id=raw[0], choices=tuple(raw[1]), seq=raw[2], cast_at=raw[3], accepted=raw[4])

@@ -1,12 +1,14 @@
-"""Ballots between SQL's rows and what the scripts keep (``prelude.lua``): options by name there, by position here."""
+"""What the scripts take, keep and answer (``prelude.lua``), and our types: rules, ballots as SQL's rows, states."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from app.modules.poll.types import Rules
-from app.modules.vote.types import BallotRow
+from app.modules.vote.types import BallotRow, Filled, PollState, Standing
+
+ALLOW_CHANGE, GUESTS, DRAFT = 1, 2, 4
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(
@@ -16,8 +18,30 @@ _earlier = msgspec.json.Decoder(list[tuple[str, bool, list[str], int, int]]).dec
 _json = msgspec.json.Encoder().encode
 
 
+def pack_rules(rules: Rules, new_times: bool, filled: Filled | None) -> bytes:
+    """What ``install`` takes. ``filled``: what was counted in the ballots that were brought in, none where none were."""
+    flags = ALLOW_CHANGE * rules.allow_change + GUESTS * rules.guests + DRAFT * rules.draft
+    return _encode(
+        (
+            rules.version,
+            rules.owner_id,
+            rules.opens_at or 0,
+            rules.closes_at or 0,
+            flags,
+            rules.min_choices,
+            rules.max_choices,
+            [option.id for option in rules.options],
+            rules.seq,
+            rules.closed_at or 0,
+            new_times,
+            [item for pair in filled.counts.items() for item in pair] if filled else False,
+            filled.accepted if filled else False,
+        )
+    )
+
+
 def pack_ballots(rules: Rules, rows: Iterable[BallotRow]) -> list[str | bytes]:
-    """Voter, packed ballot, voter, … Choices of options that the poll no longer has are left out."""
+    """Voter, packed ballot, voter, … Options are by name in SQL, by position here; those that the poll lacks are left out."""
     position = {option.id: i for i, option in enumerate(rules.options, 1)}
     flat: list[str | bytes] = []
     for row in rows:
@@ -56,3 +80,32 @@ def unpack_ballots(
             )
         )
     return rows
+
+
+def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
+    """``state`` of the scripts, which is also what they publish."""
+    flat = iter(raw[12])
+    counts = {name: int(n) for name, n in zip(flat, flat, strict=True)}
+    voters = counts.pop("voters", 0)
+    now, epoch, seq, version, owner, opens, closes, opened, closed, deleted, draft, accepted = raw[:12]
+    return PollState(
+        poll_id=poll_id,
+        now=now,
+        epoch=epoch,
+        seq=seq,
+        version=version,
+        owner_id=owner,
+        opens=opens,
+        closes=closes,
+        opened=opened,
+        closed=closed,
+        deleted=deleted,
+        draft=draft,
+        accepted=accepted,
+        voters=voters,
+        counts=counts,
+    )
+
+
+def parse_standing(raw: Mapping[int, Any] | Sequence[Any]) -> Standing:
+    return Standing(id=raw[0], choices=tuple(raw[1]), seq=raw[2], cast_at=raw[3], accepted=raw[4])

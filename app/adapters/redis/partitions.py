@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from app.adapters.redis.batcher import Batcher, Load
+from app.adapters.redis.batcher import Batcher
 from app.adapters.redis.keys import Keys
+from app.adapters.redis.queues import Load
 from app.modules.vote.types import Ballot, Receipt
 from app.utils.errors import unavailable
 
