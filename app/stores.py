@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ from app.utils.errors import PollroomError
 from app.workers.relay import Relay
 from app.workers.vote_worker import VoteWorker
 
-START_SECONDS = 30.0
+START_SECONDS, AGAIN_SECONDS = 30.0, 0.2
 LOG_SECONDS = 5.0
 """The worker's reads wait in Redis for new entries, for half a second each."""
 
@@ -171,13 +171,9 @@ async def open_stores(settings: Settings, *, beside: bool = False) -> AsyncItera
         async def verify(partition: int) -> None:
             ledger.generations[partition] = await verifier.verify(partition)
 
+        until = None if is_cluster(url) else time.monotonic() + START_SECONDS
         for partition in range(partitions):
-            try:
-                await verify(partition)
-            except PollroomError as error:
-                if not is_cluster(url):
-                    raise
-                _log.warning("a partition is not verified yet", partition=partition, error=repr(error))
+            await _verified(verify, partition, until)
 
         absent = Absent(database, editor)
         await running(stack, ledger.run(editor.load, absent.load, verify))
@@ -224,10 +220,25 @@ async def _first_answer(client: Client, clock: RedisClock) -> None:
         except (*SILENT, *REFUSED):
             if time.monotonic() > until:
                 raise
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(AGAIN_SECONDS)
         else:
             clock.heard(int(seconds) * 1000 + int(micros) // 1000, asked)
             return
+
+
+async def _verified(verify: Callable[[int], Awaitable[None]], partition: int, until: float | None) -> None:
+    """Again while Redis or SQL cannot. ``until``: none where it is not waited for; a cluster without one of its nodes
+    serves what the others have."""
+    while True:
+        try:
+            return await verify(partition)
+        except PollroomError as error:
+            if until is None:
+                _log.warning("a partition is not verified yet", partition=partition, error=repr(error))
+                return None
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def running(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
