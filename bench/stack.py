@@ -50,8 +50,8 @@ class Person:
 class _MariaDB(MariaDB):
     """With the buffer pool and the log of its defaults, not those of tests."""
 
-    def _command(self) -> list[str]:
-        return [*super()._command(), "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=96M"]
+    def command(self) -> list[str]:
+        return [*super().command(), "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=96M"]
 
 
 class Api:

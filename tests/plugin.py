@@ -4,14 +4,25 @@ The servers come from ``scripts/services``, which starts them once a run, or els
 """
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 import pytest
 import redis.asyncio
 
-from tests.services import Missing, fresh_database, kafka, mariadb, minio, redis_server
+from tests.services import (
+    Missing,
+    RedisServer,
+    Server,
+    fresh_database,
+    kafka,
+    mariadb,
+    minio,
+    redis_server,
+)
 
 
 def not_tested(reason: object) -> NoReturn:
@@ -21,17 +32,30 @@ def not_tested(reason: object) -> NoReturn:
     pytest.skip(f"not tested: {reason}")
 
 
+@contextmanager
+def needing_services() -> Iterator[None]:
+    """What is ``Missing`` within makes the test ``not_tested``."""
+    try:
+        yield
+    except Missing as error:
+        not_tested(error)
+
+
+def _shared(
+    variable: str, open_server: Callable[[Path], AbstractContextManager[Server]], folder: Path
+) -> Iterator[str]:
+    """The URL that the environment names, else of a server in ``folder``."""
+    if url := os.environ.get(variable):
+        yield url
+        return
+    with needing_services(), open_server(folder) as server:
+        yield server.url
+
+
 @pytest.fixture(scope="session")
 def mariadb_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A MariaDB (or MySQL) server; the database it names is nobody's: take ``mariadb_url``."""
-    if url := os.environ.get("TEST_DATABASE_URL"):
-        yield url
-        return
-    try:
-        with mariadb(tmp_path_factory.mktemp("mariadb")) as server:
-            yield server.url
-    except Missing as error:
-        not_tested(error)
+    yield from _shared("TEST_DATABASE_URL", mariadb, tmp_path_factory.mktemp("mariadb"))
 
 
 @pytest.fixture
@@ -44,15 +68,9 @@ async def mariadb_url(mariadb_server_url: str) -> AsyncIterator[str]:
 @pytest.fixture(scope="session")
 def redis_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A database of its own for each worker of pytest. Pub/sub channels know no databases: workers share them."""
-    if url := os.environ.get("TEST_REDIS_URL"):
-        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    for url in _shared("TEST_REDIS_URL", redis_server, tmp_path_factory.mktemp("redis")):
         yield urlsplit(url)._replace(path=f"/{1 + int(worker) % 15}").geturl()
-        return
-    try:
-        with redis_server(tmp_path_factory.mktemp("redis")) as server:
-            yield server.url
-    except Missing as error:
-        not_tested(error)
 
 
 @pytest.fixture
@@ -63,27 +81,20 @@ async def redis_url(redis_server_url: str) -> str:
     return redis_server_url
 
 
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of this test's own, to be stopped, emptied and damaged."""
+    with needing_services(), redis_server(tmp_path / "redis") as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def minio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An S3 server as ``http://user:secret@host:port``: take buckets of your own."""
-    if url := os.environ.get("TEST_S3_URL"):
-        yield url
-        return
-    try:
-        with minio(tmp_path_factory.mktemp("minio")) as server:
-            yield server.url
-    except Missing as error:
-        not_tested(error)
+    yield from _shared("TEST_S3_URL", minio, tmp_path_factory.mktemp("minio"))
 
 
 @pytest.fixture(scope="session")
 def kafka_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Kafka as ``host:port``: take topics of your own."""
-    if brokers := os.environ.get("TEST_KAFKA_BROKERS"):
-        yield brokers
-        return
-    try:
-        with kafka(tmp_path_factory.mktemp("kafka")) as server:
-            yield server.url
-    except Missing as error:
-        not_tested(error)
+    yield from _shared("TEST_KAFKA_BROKERS", kafka, tmp_path_factory.mktemp("kafka"))

@@ -1,4 +1,4 @@
-"""``compose.yaml`` against what is tested: its versions are those of ``tests/services.py``, its settings are taken."""
+"""``compose.yaml`` against what is tested: its versions are those of ``tests/services/``, its settings are taken."""
 
 import re
 from pathlib import Path
@@ -12,8 +12,8 @@ TEXT = (ROOT / "compose.yaml").read_text()
 
 
 def test_its_versions_are_those_that_are_tested() -> None:
-    assert f"RUN CGO_ENABLED=0 go install {services._MINIO}\n" in TEXT
-    assert f"image: apache/kafka:{services._KAFKA}\n" in TEXT
+    assert f"RUN CGO_ENABLED=0 go install {services.MINIO_MODULE}\n" in TEXT
+    assert f"image: apache/kafka:{services.KAFKA_VERSION}\n" in TEXT
 
 
 def test_the_settings_that_it_names_are_taken_and_lead_to_its_ports(tmp_path: Path) -> None:

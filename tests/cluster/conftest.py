@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.nodes import RedisCluster, redis_cluster
+from tests.cluster.nodes import redis_cluster
 from tests.cluster.site import Site, opened
-from tests.plugin import not_tested
-from tests.services import Missing
+from tests.plugin import needing_services
 
 OpenSite = Callable[..., AbstractAsyncContextManager[Site]]
 
@@ -24,19 +23,11 @@ def open_site(mariadb_url: str, tmp_path: Path) -> OpenSite:
     async def open_(replicas: bool = True) -> AsyncIterator[Site]:
         async with AsyncExitStack() as stack:
             # Its processes end with the thread that starts them: the main one.
-            cluster: RedisCluster = stack.enter_context(_cluster(tmp_path / "redis", replicas))
+            stack.enter_context(needing_services())
+            cluster = stack.enter_context(redis_cluster(tmp_path / "redis", replicas=replicas))
             yield await stack.enter_async_context(opened(tmp_path, mariadb_url, cluster))
 
     return open_
-
-
-@contextlib.contextmanager
-def _cluster(folder: Path, replicas: bool):  # type: ignore[no-untyped-def]
-    try:
-        with redis_cluster(folder, replicas=replicas) as cluster:
-            yield cluster
-    except Missing as error:
-        not_tested(error)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tests.harness.process import Process, Server, run
 from tests.harness.shapes import counted, option_ids
 from tests.harness.wait import eventually
 from tests.harness.websocket import socket
+from tests.services import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -282,8 +283,6 @@ async def test_ctrl_c_ends_as_sigterm_does(server: Server) -> None:
 
 
 async def test_a_second_start_on_the_same_folder_is_refused(api: Api, server: Server, tmp_path: Path) -> None:
-    from tests.harness.process import free_port
-
     owner = await api.user()
     settings = server.of_instance(0) | {"PORT": str(free_port())}
     second = Process(["serve"], settings | {"POLLROOM_TEST": "second"}, tmp_path / "second.log")

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.harness.http import Api, ok
-from tests.harness.process import free_port, run
+from tests.harness.process import run
+from tests.services import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.scene import NotInjected, Round, Scene
-from tests.faults.stage import DURABLE, Stage
-from tests.services import RedisServer, redis_binary
+from tests.faults.stage import Stage
+from tests.services import DURABLE, RedisServer, redis_binary
 
 
 @dataclass
@@ -68,12 +68,12 @@ class Remote(RedisServer):
     def url(self) -> str:
         return f"redis://{self._network.there}:{self.port}/0"
 
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
         ip = shutil.which("ip")
         assert ip is not None
-        return [ip, "netns", "exec", self._network.name, *super()._command()]
+        return [ip, "netns", "exec", self._network.name, *super().command()]
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
         command = ["ip", "netns", "exec", self._network.name, "redis-cli", "-p", str(self.port), "ping"]
         return b"PONG" in subprocess.run(command, capture_output=True).stdout
 

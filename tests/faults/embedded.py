@@ -13,7 +13,8 @@ from tests.faults.journal import Row, Tally
 from tests.faults.load import Voter
 from tests.faults.scene import Round, Scene
 from tests.faults.stage import HEAL_SECONDS, SETTINGS, sqlite_rows, tallies
-from tests.harness.process import Process, free_port, run
+from tests.harness.process import Process, run
+from tests.services import free_port
 
 ACT = 10
 

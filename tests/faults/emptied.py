@@ -12,7 +12,7 @@ from app.adapters.redis.keys import Keys
 from tests.faults.journal import Outcome
 from tests.faults.load import Load
 from tests.faults.scene import Round, Scene
-from tests.faults.stage import Stage, spawn, up
+from tests.faults.stage import Stage, up
 
 LOAD_SECONDS = 15.0
 
@@ -166,7 +166,7 @@ async def _empty_restart(stage: Stage, load: Load) -> set[tuple[str, str, str]]:
     stage.redis.kill()
     for path in (stage.redis.folder / "appendonlydir").glob("*"):
         path.unlink()
-    spawn(stage.redis)
+    stage.redis.spawn()
     for web in stage.webs:
         os.kill(web.pid, signal.SIGCONT)
     await up(stage.redis, spawned=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.faults.load import Load
 from tests.faults.scene import NotInjected, Round, Scene
-from tests.faults.stage import DURABLE, Stage, up
-from tests.services import MariaDB, RedisServer, Server, redis_binary
+from tests.faults.stage import Stage, up
+from tests.services import DURABLE, MariaDB, RedisServer, Server, redis_binary
 
 REDIS_MB, MARIADB_MB = 128, 400
 """More than the load writes there; Redis rewrites its file at 64 MB at the earliest."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.faults.gate import Fate, gate
 from tests.faults.load import Load
 from tests.faults.scene import Round, Scene
-from tests.faults.stage import spawn, up
+from tests.faults.stage import up
 
 TRIM = Path(__file__).parents[2] / "app" / "adapters" / "redis" / "trim.lua"
 ACT = 25
@@ -111,7 +111,7 @@ async def everything(round: Round) -> None:
                 process.kill_leader()
             for server in (stage.redis, stage.database):
                 server.process.wait()
-                spawn(server)
+                server.spawn()
             await asyncio.gather(up(stage.redis, spawned=True), up(stage.database, spawned=True))
             for number in range(2):
                 stage.start_web(number)

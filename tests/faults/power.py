@@ -13,8 +13,8 @@ from tests.faults.embedded import Embedded
 from tests.faults.journal import Outcome
 from tests.faults.load import Load
 from tests.faults.scene import NotInjected, Round, Scene
-from tests.faults.stage import DURABLE, Stage, up
-from tests.services import MariaDB, RedisServer, redis_binary
+from tests.faults.stage import Stage, up
+from tests.services import DURABLE, MariaDB, RedisServer, redis_binary
 
 SOURCE = Path(__file__).parent / "cutfs.c"
 ACT = 5

@@ -19,7 +19,7 @@ from typing import Any
 from tests.faults.checker import Verdict
 from tests.faults.scene import NotInjected, Round
 from tests.faults.stage import Stage
-from tests.services import _ensure, _package, mariadb_binary, path_redis_binary
+from tests.services import ensure, mariadb_binary, package, path_redis_binary
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,8 @@ def round_up(seconds: float) -> int:
 
 def table(results: list[dict[str, Any]]) -> str:
     lines = [
-        "| fault | injected | acknowledged | unknown | gone as foretold | lost | doubled | drift | result |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| fault | injected | acknowledged | unknown | gone as foretold | lost | doubled | drift | minutes | seed | result |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for one in results:
         word = (
@@ -188,15 +188,16 @@ def table(results: list[dict[str, Any]]) -> str:
         said = "; ".join([word, *one["notes"]])
         lines.append(
             f"| {one['number']} {one['name']} | {one['injected']:,} | {one['acknowledged']:,} | {one['unknown']:,} |"
-            f" {one['gone']:,} | {one['lost']} | {one['doubled']} | {one['drifted']} | {said} |"
+            f" {one['gone']:,} | {one['lost']} | {one['doubled']} | {one['drifted']} | {one['seconds'] / 60:.1f} |"
+            f" {one['seed']} | {said} |"
         )
     total = {
         name: sum(one[name] for one in results)
-        for name in ("injected", "acknowledged", "unknown", "gone", "lost", "doubled", "drifted")
+        for name in ("injected", "acknowledged", "unknown", "gone", "lost", "doubled", "drifted", "seconds")
     }
     lines.append(
         f"| **all** | {total['injected']:,} | {total['acknowledged']:,} | {total['unknown']:,} |"
-        f" {total['gone']:,} | {total['lost']} | {total['doubled']} | {total['drifted']} |"
+        f" {total['gone']:,} | {total['lost']} | {total['doubled']} | {total['drifted']} | {total['seconds'] / 60:.1f} | |"
         f" {'ok' if all(one['ok'] for one in results) else 'FAILED'} |"
     )
     return "\n".join(lines)
@@ -268,8 +269,8 @@ def main(words: list[str]) -> int:
         done = json.loads(file.read_text())
     screen = Screen([fault for fault in faults if fault.number not in done], given.full)
     print(f"seed {seed}; about {-(-screen.left() // 60)} minutes", file=sys.stderr)
-    _ensure(path_redis_binary, _package("redis-server"))
-    _ensure(mariadb_binary, _package("mariadb-server"))
+    ensure(path_redis_binary, package("redis-server"))
+    ensure(mariadb_binary, package("mariadb-server"))
     asyncio.run(run_all(faults, done, seed, given.full, screen))
     results = [done[fault.number] for fault in faults]
     shown = table(results)
@@ -283,14 +284,14 @@ def main(words: list[str]) -> int:
         unknown=sum(one["unknown"] for one in results),
         gone=sum(one["gone"] for one in results),
     )
-    summary = f"seed {seed}: {sum(one['injected'] for one in results):,} faults; {total}"
+    summary = f"{sum(one['injected'] for one in results):,} faults; {total}"
     print(summary)
     if given.write is not None:
         page = given.write.read_text()
         heading = page.rindex("\n## ")
         kept = page[: page.index("\n", heading + 1) + 1]
         command = "scripts/faults --full" if given.full else "scripts/faults"
-        given.write.write_text(f"{kept}\n`{command}`, {summary}.\n\n{shown}\n")
+        given.write.write_text(f"{kept}\n`{command}`: {summary}.\n\n{shown}\n")
     return 0 if total.ok else 1
 
 

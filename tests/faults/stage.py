@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,11 +15,10 @@ import aiomysql
 import httpx
 import redis.asyncio
 
-from app.adapters.redis.child import bound
 from tests.faults.journal import Past, Row, Tally
 from tests.faults.load import Voter
-from tests.harness.process import Process, free_port, run
-from tests.services import MariaDB, RedisServer, Server, redis_binary
+from tests.harness.process import Process, run
+from tests.services import DURABLE, MariaDB, RedisServer, Server, free_port, redis_binary
 
 SETTINGS = {
     "JWT_SECRET": "a secret of the faults, and nothing else",
@@ -28,14 +26,6 @@ SETTINGS = {
     "DRAIN_SECONDS": "1",
     "ACCESS_TOKEN_SECONDS": "86400",
     "LOG_LEVEL": "warning",
-}
-DURABLE = {
-    "bind": "127.0.0.1",
-    "appendonly": "yes",
-    "appendfsync": "always",
-    "no_appendfsync_on_rewrite": "no",
-    "maxmemory_policy": "noeviction",
-    "save": "",
 }
 HEAL_SECONDS = 60.0
 
@@ -185,27 +175,14 @@ class Stage:
         return found[:10]
 
 
-def spawn(server: Server) -> None:
-    """Start it again on its folder and port, without waiting; from the main thread, with which it ends."""
-    with (server.folder / "server.log").open("ab") as output:
-        server._process = subprocess.Popen(
-            bound(server._command()),
-            env=os.environ | server._environ(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-
-
 async def up(server: Server, *, spawned: bool = False) -> None:
     """Start it, and wait until it answers while everything else goes on."""
     if not spawned:
-        spawn(server)
+        server.spawn()
     async with asyncio.timeout(HEAL_SECONDS):
-        while not await asyncio.to_thread(server._ready):
+        while not await asyncio.to_thread(server.ready):
             if server.process.poll() is not None:
-                raise RuntimeError((server.folder / "server.log").read_text(errors="replace")[-2000:])
+                raise RuntimeError(server.log())
             await asyncio.sleep(0.02)
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,26 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.config import SETTINGS
 from tests.harness.shapes import Memory
+from tests.services import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = (
-    "HOST", "PORT", "DATA_DIR", "DATABASE_URL", "REDIS_URL", "JWT_SECRET", "ALLOWED_ORIGINS", "TICK_MS",
-    "MESSAGE_RATE", "PARTITIONS", "ACCESS_TOKEN_SECONDS", "REFRESH_GRACE_SECONDS", "PING_INTERVAL",
-    "VIEWER_SILENCE_SECONDS", "UNLOAD_AFTER_SECONDS", "DRAIN_SECONDS", "LOG_LEVEL",
-    "KAFKA_BROKERS", "KAFKA_TOPIC", "KAFKA_LAG_LIMIT",
-    "S3_ENDPOINT", "S3_BUCKET", "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_PUBLIC_URL",
-)  # fmt: skip
 MARK = "POLLROOM_TEST_MARK"
 READY_SECONDS = 30.0
 STOP_SECONDS = 20.0
 LIVE: "set[Server]" = set()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:

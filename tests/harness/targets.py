@@ -45,16 +45,23 @@ def target(name: str, folder: Path) -> Iterator[Target]:
             "REDIS_URL": redis.url,
             "JWT_SECRET": "a secret of the tests, and nothing else",
         }
-        migrated = run(["migrate"], settings)
-        assert migrated.returncode == 0, migrated.stdout
-        worker = Process(["worker"], settings, folder / "worker.log")
-        try:
+        with worked_on(settings, folder / "worker.log"):
             yield Target(name, settings, 1 if name == "services" else 2)
-        except BaseException:
-            worker.kill()
-            raise
-        assert worker.exit_code is None, f"the worker ended\n{worker.tail()}"
-        assert worker.terminate() == 0, worker.tail()
+
+
+@contextmanager
+def worked_on(settings: dict[str, str], log: Path) -> Iterator[None]:
+    """The database that ``settings`` name migrated, and a worker on it; it must not end before it is told to."""
+    migrated = run(["migrate"], settings)
+    assert migrated.returncode == 0, migrated.stdout
+    worker = Process(["worker"], settings, log)
+    try:
+        yield
+    except BaseException:
+        worker.kill()
+        raise
+    assert worker.exit_code is None, f"the worker ended\n{worker.tail()}"
+    assert worker.terminate() == 0, worker.tail()
 
 
 @contextmanager

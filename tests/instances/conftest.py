@@ -9,10 +9,11 @@ import redis.asyncio
 from anyio.from_thread import start_blocking_portal
 
 from tests.harness.http import Person
-from tests.harness.process import Process, Server, run
+from tests.harness.process import Server, run
+from tests.harness.targets import worked_on
 from tests.instances.pair import Pair, Site, pair, pair_of, servers
-from tests.plugin import not_tested
-from tests.services import Missing, fresh_database, redis_server
+from tests.plugin import needing_services
+from tests.services import fresh_database, redis_server
 
 OwnPair = Callable[..., AbstractAsyncContextManager[Pair]]
 
@@ -34,25 +35,15 @@ def site(mariadb_server_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
         database = stack.enter_context(portal.wrap_async_context_manager(fresh_database(mariadb_server_url)))
-        try:
+        with needing_services():
             store = stack.enter_context(redis_server(folder / "redis"))
-        except Missing as error:
-            not_tested(error)
         settings = {
             "DATABASE_URL": database,
             "REDIS_URL": store.url,
             "JWT_SECRET": "a secret of the tests, and nothing else",
         }
-        migrated = run(["migrate"], settings)
-        assert migrated.returncode == 0, migrated.stdout
-        worker = Process(["worker"], settings, folder / "worker.log")
-        try:
+        with worked_on(settings, folder / "worker.log"):
             yield Site(settings, database, store)
-        except BaseException:
-            worker.kill()
-            raise
-        assert worker.exit_code is None, f"the worker ended\n{worker.tail()}"
-        assert worker.terminate() == 0, worker.tail()
         recounted = run(["recount", "--all"], settings)
         assert recounted.returncode == 0, recounted.stdout
         print(recounted.stdout)

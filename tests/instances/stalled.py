@@ -9,11 +9,14 @@ from urllib.parse import urlsplit
 
 from tests.harness.process import Server
 
-CLOSE = 8
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 
 
 class Stalled:
-    """Upgraded, then nothing is read until ``read``. ``buffer``: SO_RCVBUF, the kernel's default unless given."""
+    """Upgraded, then nothing is read until ``read``. ``buffer``: SO_RCVBUF, the kernel's default unless given.
+
+    Whatever is read must be whole unmasked frames, the texts JSON. ``controls``: opcode and payload of pings and pongs.
+    """
 
     def __init__(self, server: Server, buffer: int | None = None) -> None:
         where = urlsplit(server.url())
@@ -32,6 +35,7 @@ class Stalled:
         assert head.startswith(b"HTTP/1.1 101"), head
         self._data = b""
         self.texts: list[dict[str, Any]] = []
+        self.controls: list[tuple[int, bytes]] = []
         self.close_code: int | None = None
 
     @property
@@ -42,14 +46,15 @@ class Stalled:
         self.send_bytes(masked(1, json.dumps(message).encode()))
 
     def send_bytes(self, data: bytes) -> None:
+        self._socket.settimeout(10)
         self._socket.sendall(data)
 
-    def read(self, seconds: float) -> bool:
-        """Take what comes, at most ``seconds`` for the next of it; false once the connection has ended."""
+    def read(self, seconds: float, most: int = 262_144) -> bool:
+        """Take what comes, ``most`` bytes of it, and wait ``seconds`` for it; false once the connection has ended."""
         self._socket.settimeout(seconds)
         try:
-            data = self._socket.recv(262_144)
-        except TimeoutError:
+            data = self._socket.recv(most)
+        except (TimeoutError, BlockingIOError):
             return True
         except ConnectionError:
             return False
@@ -64,6 +69,8 @@ class Stalled:
         at = 0
         while len(self._data) >= at + 2:
             opcode, size, start = self._data[at] & 15, self._data[at + 1], at + 2
+            known = self._data[at] == 0x80 | opcode and opcode in (TEXT, CLOSE, PING, PONG) and size < 128
+            assert known, f"no frame begins with {self._data[at : at + 40]!r}"
             for marker, form in ((126, ">H"), (127, ">Q")):
                 if size == marker:
                     width = struct.calcsize(form)
@@ -74,10 +81,12 @@ class Stalled:
             if len(self._data) < start + size or (size in (126, 127) and start == at + 2):
                 break
             payload, at = self._data[start : start + size], start + size
-            if opcode == 1:
+            if opcode == TEXT:
                 self.texts.append(json.loads(payload))
             elif opcode == CLOSE:
                 self.close_code = struct.unpack(">H", payload[:2])[0]
+            else:
+                self.controls.append((opcode, payload))
         self._data = self._data[at:]
 
 

@@ -7,17 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.kafka.relayed import Relayed
-from tests.plugin import not_tested
-from tests.services import Kafka, Missing, RedisServer, fresh_database, kafka, redis_server
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    try:
-        with redis_server(tmp_path / "redis") as running:
-            yield running
-    except Missing as error:
-        not_tested(error)
+from tests.plugin import needing_services
+from tests.services import Kafka, RedisServer, fresh_database, kafka
 
 
 @pytest.fixture
@@ -27,33 +18,30 @@ def topic() -> str:
 
 @pytest.fixture(params=["sqlite", "mariadb"])
 async def site(
-    request: pytest.FixtureRequest, tmp_path: Path, redis: RedisServer, kafka_brokers: str, topic: str
+    request: pytest.FixtureRequest, tmp_path: Path, own_redis: RedisServer, kafka_brokers: str, topic: str
 ) -> AsyncIterator[Relayed]:
     if request.param == "sqlite":
-        yield Relayed(tmp_path, redis, None, brokers=kafka_brokers, topic=topic)
+        yield Relayed(tmp_path, own_redis, None, brokers=kafka_brokers, topic=topic)
         return
     async with fresh_database(request.getfixturevalue("mariadb_server_url")) as url:
-        yield Relayed(tmp_path, redis, url, brokers=kafka_brokers, topic=topic)
+        yield Relayed(tmp_path, own_redis, url, brokers=kafka_brokers, topic=topic)
 
 
 @pytest.fixture
 async def on_mariadb(
-    tmp_path: Path, redis: RedisServer, mariadb_url: str, kafka_brokers: str, topic: str
+    tmp_path: Path, own_redis: RedisServer, mariadb_url: str, kafka_brokers: str, topic: str
 ) -> Relayed:
-    return Relayed(tmp_path, redis, mariadb_url, brokers=kafka_brokers, topic=topic)
+    return Relayed(tmp_path, own_redis, mariadb_url, brokers=kafka_brokers, topic=topic)
 
 
 @pytest.fixture
-def small(tmp_path: Path, redis: RedisServer, kafka_brokers: str, topic: str) -> Relayed:
+def small(tmp_path: Path, own_redis: RedisServer, kafka_brokers: str, topic: str) -> Relayed:
     """SQLite."""
-    return Relayed(tmp_path, redis, None, brokers=kafka_brokers, topic=topic)
+    return Relayed(tmp_path, own_redis, None, brokers=kafka_brokers, topic=topic)
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Kafka]:
     """A Kafka of the test's own, to be killed."""
-    try:
-        with kafka(tmp_path / "kafka") as server:
-            yield server
-    except Missing as error:
-        not_tested(error)
+    with needing_services(), kafka(tmp_path / "kafka") as server:
+        yield server

@@ -32,9 +32,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_broker_that_is_killed_and_restarted_loses_nothing(
-    tmp_path: Path, redis: RedisServer, broker: Kafka, topic: str
+    tmp_path: Path, own_redis: RedisServer, broker: Kafka, topic: str
 ) -> None:
-    site = Relayed(tmp_path, redis, None, brokers=broker.url, topic=topic)
+    site = Relayed(tmp_path, own_redis, None, brokers=broker.url, topic=topic)
     async with site.open(worker=True) as node:
         polls = [await node.poll() for _ in range(3)]
         async with relaying(node) as relay:
@@ -62,9 +62,9 @@ async def _error(relay) -> str | None:  # type: ignore[no-untyped-def]
 
 
 async def test_a_relay_ends_when_told_so_though_kafka_hangs(
-    tmp_path: Path, redis: RedisServer, mariadb_url: str, broker: Kafka, topic: str
+    tmp_path: Path, own_redis: RedisServer, mariadb_url: str, broker: Kafka, topic: str
 ) -> None:
-    site = Relayed(tmp_path, redis, mariadb_url, brokers=broker.url, topic=topic)
+    site = Relayed(tmp_path, own_redis, mariadb_url, brokers=broker.url, topic=topic)
     async with site.open(worker=True) as node:
         polls = [await node.poll()]
         process = Process(["relay"], site.environ(), site.folder / "relay.log")
@@ -121,9 +121,9 @@ async def test_a_relay_killed_between_sending_and_its_offset_sends_again(on_mari
 
 
 async def test_kafka_away_for_long_costs_the_log_no_more_than_the_limit(
-    tmp_path: Path, redis: RedisServer, broker: Kafka, topic: str
+    tmp_path: Path, own_redis: RedisServer, broker: Kafka, topic: str
 ) -> None:
-    site = Relayed(tmp_path, redis, None, brokers=broker.url, topic=topic)
+    site = Relayed(tmp_path, own_redis, None, brokers=broker.url, topic=topic)
     async with site.open(worker=True, KAFKA_LAG_LIMIT="100") as node:
         polls = [await node.poll() for _ in range(6)]
         async with relaying(node) as relay:

@@ -18,8 +18,8 @@ async def calls(here: World) -> int:
     return int(stats.get("cmdstat_evalsha", {}).get("calls", 0))
 
 
-async def test_arrival_order_is_the_order_of_seq_in_each_poll(server: RedisServer) -> None:
-    async with world(server.url, partitions=4) as here:
+async def test_arrival_order_is_the_order_of_seq_in_each_poll(own_redis: RedisServer) -> None:
+    async with world(own_redis.url, partitions=4) as here:
         polls = [await here.poll() for _ in range(8)]
         sent = [ballot(polls[n * 5 % 8], f"v{n}", "a", "o1") for n in range(2_000)]
         got = receipts(await here.cast(*sent))
@@ -58,9 +58,9 @@ async def test_50_copies_at_once_give_one_fresh_answer(here: World) -> None:
 
 
 async def test_over_the_limit_of_waiting_ballots_the_answer_is_at_once_unavailable(
-    server: RedisServer,
+    own_redis: RedisServer,
 ) -> None:
-    async with world(server.url, limit=10) as here:
+    async with world(own_redis.url, limit=10) as here:
         poll = await here.poll()
         waiting = [here.ledger.cast(ballot(poll, f"v{n}", "a", "o1")) for n in range(10)]
         with pytest.raises(PollroomError, match="not known") as refused:

@@ -68,15 +68,15 @@ async def listening(url: str, server: RedisServer) -> AsyncIterator[Listener]:
 
 
 @pytest.fixture
-async def here(server: RedisServer) -> AsyncIterator[Listener]:
-    async with listening(server.url, server) as made:
+async def here(own_redis: RedisServer) -> AsyncIterator[Listener]:
+    async with listening(own_redis.url, own_redis) as made:
         yield made
 
 
 @pytest.fixture
-async def beyond(server: RedisServer, between: Proxy) -> AsyncIterator[Listener]:
+async def beyond(own_redis: RedisServer, between: Proxy) -> AsyncIterator[Listener]:
     """Behind ``between``."""
-    async with listening(between.url, server) as made:
+    async with listening(between.url, own_redis) as made:
         yield made
 
 
@@ -156,13 +156,13 @@ async def test_channels_that_are_asked_for_while_the_connection_dies_are_heard_o
         await here.hears(channel, b"1")
 
 
-async def test_a_restarted_redis_is_found_again(here: Listener, server: RedisServer) -> None:
+async def test_a_restarted_redis_is_found_again(here: Listener, own_redis: RedisServer) -> None:
     await here.subscribe("a")
-    server.kill()
+    own_redis.kill()
     await eventually(lambda: asyncio.sleep(0, here.bus.deaf), bool)
     with pytest.raises(PollroomError):
         await here.subscribe("b")
-    server.start()
+    own_redis.start()
     await here.reread(2)
     await here.hears("a", b"1")
 

@@ -17,9 +17,9 @@ async def entries(here: World, kind: str) -> list[int]:
     return [entry[4] for _, entry in await here.log() if entry[:2] == ["p", kind]]
 
 
-async def test_votes_of_two_instances_around_the_close(server: RedisServer) -> None:
+async def test_votes_of_two_instances_around_the_close(own_redis: RedisServer) -> None:
     """The exact millisecond, alike for both, all of a batch together; and nobody else closes it."""
-    async with world(server.url) as one, world(server.url) as two:
+    async with world(own_redis.url) as one, world(own_redis.url) as two:
         closes = await one.time() + 150
         poll = await one.poll(closes_at=closes)
         rounds: list[list[Answer]] = []

@@ -10,10 +10,10 @@ from tests.ledger.world import Answer, World, answers, ballot, receipts, world
 from tests.services import RedisServer
 
 
-async def test_lost_replies_never_count_twice(server: RedisServer, between: Proxy) -> None:
+async def test_lost_replies_never_count_twice(own_redis: RedisServer, between: Proxy) -> None:
     """Connections are cut after Redis has executed, again and again, while votes and changes go on."""
     chance = random.Random(3)
-    async with world(server.url, through=between.url, partitions=2) as here:
+    async with world(own_redis.url, through=between.url, partitions=2) as here:
         polls = [await here.poll() for _ in range(4)]
         last = {}
         between.cut = lambda: chance.random() < 0.3
@@ -73,9 +73,9 @@ async def test_later_ballots_never_overtake_a_batch_that_is_sent_again(beyond: W
 
 
 async def test_without_an_answer_it_is_unavailable_after_about_3_s_and_a_late_batch_writes_nothing(
-    server: RedisServer, between: Proxy
+    own_redis: RedisServer, between: Proxy
 ) -> None:
-    async with world(server.url, through=between.url) as here:
+    async with world(own_redis.url, through=between.url) as here:
         poll = await here.poll()
         receipts(await here.cast(ballot(poll, "bob", "a", "o1")))
         log, (before, _) = await here.log(), await here.ledger.read(poll)

@@ -44,9 +44,9 @@ async def test_scripts_are_forgotten_in_the_middle(here: World) -> None:
     assert state.voters == n == len(await here.accepted(poll))
 
 
-async def test_every_acknowledged_ballot_survives_kill_9_of_redis(server: RedisServer) -> None:
+async def test_every_acknowledged_ballot_survives_kill_9_of_redis(own_redis: RedisServer) -> None:
     """Under load, three times; each repeat answers as the first did."""
-    async with world(server.url, partitions=2) as here:
+    async with world(own_redis.url, partitions=2) as here:
         polls = [await here.poll() for _ in range(3)]
         sent = [ballot(polls[n % 3], f"v{n}", "a", f"o{1 + n % 3}", "o4") for n in range(900)]
         got: list[Answer] = []
@@ -56,8 +56,8 @@ async def test_every_acknowledged_ballot_survives_kill_9_of_redis(server: RedisS
                 futures.append(here.ledger.cast(one))
                 if len(futures) % 20 == 0:
                     await asyncio.wait(futures[:1])  # some answered, some under way, some waiting
-            server.kill()
-            server.start()
+            own_redis.kill()
+            own_redis.start()
             got += await answers(futures)
         first = receipts(got)
         again = receipts(await here.cast(*sent))
@@ -103,9 +103,9 @@ async def test_the_generation_that_another_process_began_is_taken_over(here: Wor
 
 
 async def test_while_a_partition_cannot_be_verified_its_ballots_are_unavailable_and_nothing_dies(
-    server: RedisServer,
+    own_redis: RedisServer,
 ) -> None:
-    async with world(server.url, partitions=2) as here:
+    async with world(own_redis.url, partitions=2) as here:
         first, second = await _two(here)
         sick, well = await asyncio.gather(
             here.cast(ballot(first, "ann", "a", "o1")), here.cast(ballot(second, "ann", "a", "o1"))
@@ -117,8 +117,8 @@ async def test_while_a_partition_cannot_be_verified_its_ballots_are_unavailable_
         assert here.running is not None and not here.running.done()
 
 
-async def test_a_partition_that_is_not_verified_holds_up_no_other(server: RedisServer) -> None:
-    async with world(server.url, partitions=2) as here:
+async def test_a_partition_that_is_not_verified_holds_up_no_other(own_redis: RedisServer) -> None:
+    async with world(own_redis.url, partitions=2) as here:
         sick, well = await _two(here)
         before, began = await _calls(here), time.monotonic()
         waiting = here.ledger.cast(ballot(sick, "ann", "a", "o1"))
@@ -134,8 +134,8 @@ async def test_a_partition_that_is_not_verified_holds_up_no_other(server: RedisS
         assert [one.repeated for one in receipts(await answers([waiting]))] == [False]
 
 
-async def test_ballots_of_a_partition_keep_their_order_while_it_is_verified(server: RedisServer) -> None:
-    async with world(server.url, partitions=2) as here:
+async def test_ballots_of_a_partition_keep_their_order_while_it_is_verified(own_redis: RedisServer) -> None:
+    async with world(own_redis.url, partitions=2) as here:
         sick, well = await _two(here)
         before = await _calls(here)
         waiting = [here.ledger.cast(ballot(sick, "ann", "b0", "o1"))]
@@ -153,9 +153,9 @@ async def test_ballots_of_a_partition_keep_their_order_while_it_is_verified(serv
 
 
 async def test_what_waits_for_a_verification_gets_an_answer_when_the_process_goes_down(
-    server: RedisServer,
+    own_redis: RedisServer,
 ) -> None:
-    async with world(server.url, partitions=2) as here:
+    async with world(own_redis.url, partitions=2) as here:
         sick, _ = await _two(here)
         first = here.ledger.cast(ballot(sick, "ann", "a", "o1"))
         await here.ledger.batcher.drain()

@@ -15,11 +15,10 @@ from app.modules.vote import model as votes
 from app.modules.vote.types import Ballot, PollState, Receipt
 from app.services.recording import READER
 from app.stores import Stores, migrate, open_stores
-from app.utils.errors import PollroomError
 from app.workers.vote_worker import VoteWorker
+from tests.ledger.world import Answer, answers
 from tests.services import RedisServer
 
-Answer = Receipt | str
 """What a ballot was answered with: a receipt, or the code of the refusal."""
 
 
@@ -78,19 +77,7 @@ class Node:
 
     async def cast(self, *ballots: Ballot) -> list[Answer]:
         """Handed over together; the answers in their order. Fails after 15 s."""
-        async with asyncio.timeout(15):
-            done = await asyncio.gather(
-                *(self.stores.ledger.cast(one) for one in ballots), return_exceptions=True
-            )
-        answers: list[Answer] = []
-        for one in done:
-            if isinstance(one, PollroomError):
-                answers.append(one.code)
-            elif isinstance(one, BaseException):
-                raise one
-            else:
-                answers.append(one)
-        return answers
+        return await answers([self.stores.ledger.cast(one) for one in ballots])
 
     async def vote(self, poll: Rules, voter: str, id: str, option: int) -> Answer:
         return (await self.cast(ballot(poll, voter, id, option)))[0]

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from app.modules.poll import model as polls
 from app.modules.poll.types import Option, Rules
 from app.modules.vote.types import Hold, PollState
-from app.ports import Busy
+from app.ports import Busy, Queries
 from app.services.editing import as_it_stands
 from app.utils.errors import PollroomError
 from tests.ledger.proxy import Proxy, proxy
@@ -46,14 +46,20 @@ async def until_free(node: Node, held: Hold) -> None:
 async def killed_after_commit(node: Node, poll: Rules) -> Rules:
     """Hold, commit, and nothing more."""
     async with node.stores.database.transaction() as queries:
-        standing = await polls.lock(queries, poll.id)
-        assert standing is not None
-        held = await node.stores.ledger.hold(poll.id)
-        assert held.state is not None
-        new = other_options(as_it_stands(standing, held.state), held.state)
-        await polls.update(queries, new)
+        held, new = await updated(node, queries, poll)
     await until_free(node, held)
     return new
+
+
+async def updated(node: Node, queries: Queries, poll: Rules) -> tuple[Hold, Rules]:
+    """Other options under a hold, before the commit."""
+    standing = await polls.lock(queries, poll.id)
+    assert standing is not None
+    held = await node.stores.ledger.hold(poll.id)
+    assert held.state is not None
+    new = other_options(as_it_stands(standing, held.state), held.state)
+    await polls.update(queries, new)
+    return held, new
 
 
 async def test_a_hold_that_nobody_ends_costs_its_lease(site: Site) -> None:
@@ -156,12 +162,7 @@ async def test_no_vote_comes_between_an_expired_lease_and_its_commit(site: Site)
     async with site.open() as node, site.open() as other:
         poll = await node.poll()
         async with node.stores.database.transaction() as queries:
-            standing = await polls.lock(queries, poll.id)
-            assert standing is not None
-            held = await node.stores.ledger.hold(poll.id)
-            assert held.state is not None
-            new = other_options(as_it_stands(standing, held.state), held.state)
-            await polls.update(queries, new)
+            held, new = await updated(node, queries, poll)
             await until_free(node, held)
             assert await other.vote(poll, "ann", "a1", 0) == "UNAVAILABLE"
         assert await other.vote(poll, "ann", "a1", 0) == "INVALID_OPTION"
