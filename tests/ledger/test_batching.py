@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from app.adapters.redis.batcher import LARGEST_BATCH
+from app.modules.vote.types import Ballot, Receipt
 from app.utils.errors import PollroomError
 from tests.harness.wait import eventually
 from tests.ledger.world import World, answers, ballot, receipts, world
@@ -170,3 +172,25 @@ async def test_whoever_waits_when_the_delivery_ends_gets_an_answer(here: World) 
     here.running.cancel()
     assert await asyncio.wait_for(answers(futures), 2) == ["UNAVAILABLE"] * 3
     del held
+
+
+async def test_ballots_that_somebody_else_is_asked_about_get_an_answer_when_the_process_goes_down(
+    here: World,
+) -> None:
+    asked = asyncio.Event()
+
+    async def hang(_: Ballot) -> Receipt:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def absent(_: str) -> Callable[[Ballot], Awaitable[Receipt]]:
+        return hang
+
+    await here.ended()
+    here.running = asyncio.ensure_future(here.ledger.run(here._load, absent, here._verify))
+    waiting = [here.ledger.cast(ballot("nobody's", voter, "a", "o1")) for voter in ("ann", "bob")]
+    await asyncio.wait_for(asked.wait(), 5)
+    assert here.ledger.batcher.waiting == 2
+    here.running.cancel()
+    assert await asyncio.wait_for(answers(waiting), 2) == ["UNAVAILABLE"] * 2

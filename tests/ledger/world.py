@@ -95,11 +95,15 @@ class World:
     def start(self) -> None:
         self.running = asyncio.ensure_future(self.ledger.run(self._load, self._load, self._verify))
 
-    async def close(self) -> None:
+    async def ended(self) -> None:
+        """Nothing is delivered any more."""
         if self.running is not None:
             self.running.cancel()
             with suppress(asyncio.CancelledError):
                 await self.running
+
+    async def close(self) -> None:
+        await self.ended()
         await self.client.aclose()
         await self.direct.aclose()
 

@@ -105,12 +105,12 @@ class Queues:
             error = unavailable()
         parked = self._parked[poll_id]
         while parked and (answer or error):
-            entry = parked.popleft()
-            self.waiting -= 1
             if answer is None:
-                self.refuse(entry, error or unavailable())
+                self.refuse(parked[0], error or unavailable())
             else:
-                await self._answer_elsewhere(entry, answer)
+                await self._answer_elsewhere(parked[0], answer)
+            parked.popleft()
+            self.waiting -= 1
         del self._parked[poll_id]
         self.by_partition[partition].extendleft(reversed(parked))
         self.due.set()
