@@ -163,6 +163,9 @@ class Fences(Protocol):
     async def trusted(self) -> bool:
         """Whether a restart of this server loses nothing that was acknowledged."""
 
+    async def settle(self, partition: int) -> None:
+        """Returns once nothing of a batch that was cut off can come back with a later restart. ``UNAVAILABLE`` if not soon."""
+
 
 class Shelf(Protocol):
     """The ledger as a whole: what it holds, and taking polls out of it."""

@@ -65,6 +65,7 @@ class Verifier:
                 if fence.generation < offset.generation:
                     # Again: until now a worker could commit what it had read before it was lost.
                     await self._drop_older(partition)
+                await self._fences.settle(partition)
                 return await self._write(partition, fence.run)
         except (TimeoutError, StaleOffset) as error:
             raise unavailable() from error

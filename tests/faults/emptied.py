@@ -98,17 +98,23 @@ def _foretell(round: Round, load: Load, gone: set[tuple[str, str, str]]) -> None
                 op.outcome = Outcome.LOST
 
 
-async def _unstored(
-    stage: Stage, entries: dict[int, list[tuple[bytes, dict[bytes, bytes]]]]
+def _unstored(
+    stored: dict[int, str], entries: dict[int, list[tuple[bytes, dict[bytes, bytes]]]]
 ) -> set[tuple[str, str, str]]:
+    """``stored``: up to where, before the log was emptied: afterwards the offsets are soon those of a new generation."""
     found = set()
-    for partition, at in await stage.sql("SELECT `partition`, last_id FROM log_offsets WHERE reader = 'sql'"):
+    for partition, at in stored.items():
         for id, fields in entries[partition]:
             if _order(id.decode()) > _order(at):
                 entry = msgspec.msgpack.decode(fields[b"e"])
                 if entry[0] == "b":
                     found.add((entry[1], entry[2], entry[4]))
     return found
+
+
+async def _stored(stage: Stage) -> dict[int, str]:
+    """Partition -> the last entry that SQL has. No worker moves it: none is there."""
+    return dict(await stage.sql("SELECT `partition`, last_id FROM log_offsets WHERE reader = 'sql'"))
 
 
 async def _read(stage: Stage, *, flush: bool) -> dict[int, list[tuple[bytes, dict[bytes, bytes]]]]:
@@ -150,8 +156,8 @@ def _go_on(stage: Stage) -> None:
 async def _flush(stage: Stage, load: Load) -> set[tuple[str, str, str]]:
     await _still(stage)
     await load.until_answered(0 if load.resting else 100)
-    entries = await _read(stage, flush=True)
-    gone = await _unstored(stage, entries)
+    stored = await _stored(stage)
+    gone = _unstored(stored, await _read(stage, flush=True))
     _go_on(stage)
     return gone
 
@@ -162,7 +168,8 @@ async def _empty_restart(stage: Stage, load: Load) -> set[tuple[str, str, str]]:
     # Nothing may come between the reading and the end: whoever votes is stopped, too.
     for web in stage.webs:
         os.kill(web.pid, signal.SIGSTOP)
-    entries = await _read(stage, flush=False)
+    stored = await _stored(stage)
+    gone = _unstored(stored, await _read(stage, flush=False))
     stage.redis.kill()
     for path in (stage.redis.folder / "appendonlydir").glob("*"):
         path.unlink()
@@ -170,7 +177,6 @@ async def _empty_restart(stage: Stage, load: Load) -> set[tuple[str, str, str]]:
     for web in stage.webs:
         os.kill(web.pid, signal.SIGCONT)
     await up(stage.redis, spawned=True)
-    gone = await _unstored(stage, entries)
     _go_on(stage)
     return gone
 

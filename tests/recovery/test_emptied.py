@@ -201,6 +201,9 @@ class _Restarts:
     async def trusted(self) -> bool:
         return await self._fences.trusted()
 
+    async def settle(self, partition: int) -> None:
+        await self._fences.settle(partition)
+
     async def write(self, partition: int, run: str, generation: int) -> bool:
         if self.left:
             self.left -= 1

@@ -91,7 +91,12 @@ class RedisChild:
         self._lock = await lock_folder(self._folder)
         try:
             self._binary = _fit(self._binary or find_binary(), self._redis)
-            await self._spawn(self._binary)
+            try:
+                await self._spawn(self._binary)
+            except ChildError as error:
+                # Redis 7 ends at its first start where it died while it wrote its log file anew, and has mended it by then.
+                log.warning("redis-server is started again", reason=str(error))
+                await self._spawn(self._binary)
         except BaseException:
             await self.stop()
             raise

@@ -3,16 +3,24 @@
 Its run id, and in a cluster a digest of the node's run id and replication id.
 """
 
+import asyncio
+import time
 from typing import Any
 
 from msgspec import Struct
 
 from app.adapters.redis.client import REFUSED, SILENT
-from app.adapters.redis.cluster import Client, Cluster, servers
+from app.adapters.redis.cluster import Client, Cluster, node_of, servers
 from app.adapters.redis.durability import durability
 from app.adapters.redis.keys import Keys
 from app.adapters.redis.scripts import Scripts
+from app.utils import logger
 from app.utils.errors import unavailable
+
+SETTLE_SECONDS, AGAIN_SECONDS = 30.0, 0.02
+"""A larger log file takes several verifications."""
+
+_log = logger.get(__name__)
 
 
 class FenceState(Struct, frozen=True):
@@ -55,6 +63,29 @@ class RedisFences:
         except (*SILENT, *REFUSED):
             return False
         return not (isinstance(self._client, Cluster) and self._client.replicated)
+
+    async def settle(self, partition: int) -> None:
+        """Have the server write its log file anew, once after each start.
+
+        Redis, and Valkey before PR 4342, leave the beginning of a batch in the file that they were writing when they ended,
+        and play it back at the start after next, behind it what was acknowledged since.
+        """
+        until = time.monotonic() + SETTLE_SECONDS
+        try:
+            server = await node_of(self._client, self._keys.fence(partition))
+            while True:
+                info: Any = await server.info("persistence")
+                if not info["aof_enabled"] or info["aof_last_rewrite_time_sec"] >= 0:
+                    return
+                if not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
+                    await server.bgrewriteaof()
+                if time.monotonic() > until:
+                    raise unavailable()
+                await asyncio.sleep(AGAIN_SECONDS)
+        except REFUSED as error:
+            _log.warning("Redis does not write its log file anew", error=str(error)[:200])
+        except SILENT as error:
+            raise unavailable() from error
 
     async def write(self, partition: int, run: str, generation: int) -> bool:
         """False where the server was restarted since ``inspect`` saw ``run``."""
