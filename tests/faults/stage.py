@@ -29,7 +29,7 @@ SETTINGS = {
 }
 HEAL_SECONDS = 60.0
 TRUNCATED = "the truncated file is not the last file"
-"""Redis 7, killed while it wrote its log file anew after an end in the middle of a batch: mended by now, whoever starts it again."""
+"""Redis 7, killed while it wrote its file anew after an end in the middle of a batch: mended, whoever starts it again."""
 
 
 class Stage:
