@@ -193,19 +193,20 @@ async def _cut(
     processes = [process.pid for process in [*stage.webs, *stage.workers] if process.exit_code is None]
     for pid in [*processes, stage.redis.process.pid, stage.database.process.pid]:
         os.kill(pid, 9)
-    if load is not None and told is not None:
-        told |= {
-            (poll, voter, op.id)
-            for (poll, voter), ops in load.journal.ops.items()
-            for op in ops
-            if op.outcome is Outcome.OK
-        }
     for process in [*stage.webs, *stage.workers]:
         process.kill_leader()
     for server in (stage.redis, stage.database):
         server.process.wait()
     await asyncio.to_thread(disk.cut)
     await asyncio.gather(up(stage.redis), up(stage.database))
+    if load is not None and told is not None:
+        # By now whoever was answered before the cut has read it, and nobody answers yet.
+        told |= {
+            (poll, voter, op.id)
+            for (poll, voter), ops in load.journal.ops.items()
+            for op in ops
+            if op.outcome is Outcome.OK
+        }
     for number in range(2):
         stage.start_web(number)
         stage.start_worker(number)
