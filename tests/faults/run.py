@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -41,35 +42,35 @@ class Fault:
 
 
 FAULTS = (
-    Fault("1a", "kill -9 of a web process", "kills:web", (10, 700)),
-    Fault("1b", "kill -9 of a worker between COMMIT and trim", "kills:worker", (15, 1300)),
-    Fault("1c", "kill -9 of Redis", "kills:redis", (8, 150)),
-    Fault("1d", "kill -9 of MariaDB in the middle of a batch", "kills:mariadb", (6, 120)),
-    Fault("1e", "kill -9 of everything at once", "kills:everything", (6, 240)),
-    Fault("2a", "power cut", "power:always", (9, 300)),
-    Fault("2b", "power cut with everysec, the control", "power:everysec", (10, 100)),
-    Fault("2c", "power cut of the embedded default", "power:embedded", (6, 100)),
-    Fault("3a", "lost replies of Redis", "replies:lost", (11, 600)),
-    Fault("3b", "batches that come too late", "replies:late", (10, 330)),
-    Fault("4a", "deadlocks and lock timeouts", "database:locks", (9, 700)),
-    Fault("4b", "poison, and SQL that stands still", "database:poison", (4, 60)),
-    Fault("4c", "two workers on a partition, stalled workers", "database:workers", (6, 120)),
-    Fault("5", "no room on disk and in memory", "full_disk:run", (18, 180)),
-    Fault("6a", "Redis paused", "emptied:paused", (8, 130)),
-    Fault("6b", "Redis restarted while it is verified", "emptied:restarted", (9, 100)),
-    Fault("6c", "SCRIPT FLUSH", "emptied:forgotten", (4, 40)),
-    Fault("6d", "FLUSHALL, drained and under load", "emptied:flushed", (10, 130)),
-    Fault("6e", "an empty restart, drained and under load", "emptied:replaced", (11, 150)),
-    Fault("6f", "a large poll loaded back", "emptied:loading", (6, 60)),
-    Fault("6g", "Redis cut off by iptables", "cutoff:run", (12, 240)),
-    Fault("7", "edits, closes and deletions killed at each step", "steps:run", (21, 900)),
-    Fault("8a", "CLIENT KILL TYPE pubsub", "listening:cut", (9, 140)),
-    Fault("8b", "half-open pub/sub", "listening:half_open", (11, 170)),
-    Fault("9", "wrong clocks", "listening:clocks", (13, 110)),
-    Fault("10", "kill -9 in the embedded default", "embedded:kills", (7, 220)),
-    Fault("11", "rolling restart", "rolling:run", (16, 220)),
-    Fault("12a", "ballots as a state machine: runs", "machine:plain", (15, 700)),
-    Fault("12b", "the same with kills", "machine:with_kills", (20, 700)),
+    Fault("1a", "kill -9 of a web process", "kills:web", (10, 740)),
+    Fault("1b", "kill -9 of a worker between COMMIT and trim", "kills:worker", (15, 470)),
+    Fault("1c", "kill -9 of Redis", "kills:redis", (8, 120)),
+    Fault("1d", "kill -9 of MariaDB in the middle of a batch", "kills:mariadb", (6, 90)),
+    Fault("1e", "kill -9 of everything at once", "kills:everything", (6, 260)),
+    Fault("2a", "power cut", "power:always", (9, 420)),
+    Fault("2b", "power cut with everysec, the control", "power:everysec", (10, 180)),
+    Fault("2c", "power cut of the embedded default", "power:embedded", (6, 120)),
+    Fault("3a", "lost replies of Redis", "replies:lost", (11, 530)),
+    Fault("3b", "batches that come too late", "replies:late", (10, 340)),
+    Fault("4a", "deadlocks and lock timeouts", "database:locks", (9, 890)),
+    Fault("4b", "poison, and SQL that stands still", "database:poison", (4, 20)),
+    Fault("4c", "two workers on a partition, stalled workers", "database:workers", (6, 100)),
+    Fault("5", "no room on disk and in memory", "full_disk:run", (18, 300)),
+    Fault("6a", "Redis paused", "emptied:paused", (8, 120)),
+    Fault("6b", "Redis restarted while it is verified", "emptied:restarted", (9, 110)),
+    Fault("6c", "SCRIPT FLUSH", "emptied:forgotten", (4, 60)),
+    Fault("6d", "FLUSHALL, drained and under load", "emptied:flushed", (10, 280)),
+    Fault("6e", "an empty restart, drained and under load", "emptied:replaced", (11, 80)),
+    Fault("6f", "a large poll loaded back", "emptied:loading", (6, 30)),
+    Fault("6g", "Redis cut off by iptables", "cutoff:run", (12, 230)),
+    Fault("7", "edits, closes and deletions killed at each step", "steps:run", (21, 640)),
+    Fault("8a", "CLIENT KILL TYPE pubsub", "listening:cut", (9, 460)),
+    Fault("8b", "half-open pub/sub", "listening:half_open", (11, 130)),
+    Fault("9", "wrong clocks", "listening:clocks", (13, 120)),
+    Fault("10", "kill -9 in the embedded default", "embedded:kills", (7, 180)),
+    Fault("11", "rolling restart", "rolling:run", (16, 130)),
+    Fault("12a", "ballots as a state machine: runs", "machine:plain", (15, 710)),
+    Fault("12b", "the same with kills", "machine:with_kills", (20, 440)),
 )
 
 
@@ -185,7 +186,8 @@ def table(results: list[dict[str, Any]]) -> str:
         word = (
             f"not injected: {one['not_injected']}" if one["not_injected"] else "ok" if one["ok"] else "FAILED"
         )
-        said = "; ".join([word, *one["notes"]])
+        notes = [note if n == 1 else f"{note} ({n} times)" for note, n in Counter(one["notes"]).items()]
+        said = "; ".join([word, *notes])
         lines.append(
             f"| {one['number']} {one['name']} | {one['injected']:,} | {one['acknowledged']:,} | {one['unknown']:,} |"
             f" {one['gone']:,} | {one['lost']} | {one['doubled']} | {one['drifted']} | {one['seconds'] / 60:.1f} |"
