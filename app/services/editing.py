@@ -23,7 +23,8 @@ from app.utils.errors import PollroomError, unavailable
 
 GIVE_UP_SECONDS = 3.0
 RETRY_SECONDS = 0.02
-CHUNK = 2000
+CHUNK = 500
+"""Ballots a call. With 2,000 votes in other polls waited 35 ms at p99, with 500 they wait 10; a million take 9 s instead of 8."""
 
 Change = Callable[[Rules, PollState], Rules]
 """(rules as they stand, state) -> new rules with the next version, or the same object for no change."""
