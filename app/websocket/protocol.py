@@ -4,6 +4,7 @@ Reached only through scope extensions: ``pollroom.abort()`` drops the connection
 over to a member and returns the wire; uvicorn's own queue then carries nothing but the end of the connection.
 """
 
+import asyncio
 import os
 import socket as sockets
 from asyncio.transports import BaseTransport
@@ -49,7 +50,7 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
         self._out: list[bytes] = []
         super().connection_made(transport)
         self._bare = self.transport
-        self.transport = NotedTransport(self._bare, self.indirect)
+        self.transport = self._noted = NotedTransport(self._bare, self.indirect)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != sockets.AF_UNIX:
             sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, KERNEL_BUFFER)
@@ -86,6 +87,14 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.indirect()  # the event loop closes the file descriptor only after this call
         super().connection_lost(exc)
+        # What refers to this object, as it does to them: else only the garbage collector would free it, hours later.
+        self._noted.forget()
+        self.conn.parser.close()
+        self.member = None
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        self.scope["extensions"].clear()
 
     def indirect(self) -> None:
         """No frame goes past the transport any more, until it is found empty and open again."""

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 
+def _nothing() -> None:
+    pass
+
+
 class NotedTransport(Transport):
     """``note`` is called before each write, close and abort."""
 
@@ -16,6 +20,10 @@ class NotedTransport(Transport):
     def __init__(self, transport: Transport, note: Callable[[], None]) -> None:
         self._transport = transport
         self._note = note
+
+    def forget(self) -> None:
+        """Nobody is told any more."""
+        self._note = _nothing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self._note()
