@@ -1,15 +1,20 @@
 """Redis ended in the middle of writing a batch to its log file.
 
 On its next start it leaves the batch's beginning in the file, and without care plays it back at the start after that, between
-what was acknowledged since (github.com/valkey-io/valkey/pull/4342; Redis to 8.2 at least does the same).
+what was acknowledged since (github.com/valkey-io/valkey/pull/4342; Redis 7.0.15 does, too).
 """
 
+import asyncio
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from app.adapters.redis.client import connect
+from app.adapters.redis.fence import RedisFences
+from app.adapters.redis.keys import Keys
 from tests.recovery.site import Site, ballot, received, repeats
+from tests.services import RedisServer
 
 pytestmark = pytest.mark.anyio
 
@@ -49,3 +54,24 @@ async def test_half_a_batch_in_the_log_file_never_counts(site: Site, missing: in
         assert {one.seq for one in after if one.poll_id == poll.id} <= {
             msgspec.json.decode(row["ballot"])[4] for row in seqs
         }
+
+
+async def test_all_that_settle_a_server_at_once_wait_for_its_log_file(own_redis: RedisServer) -> None:
+    client, keys = connect(own_redis.url), Keys(1)
+    try:
+        await client.set("some", "key")
+        await client.config_set(
+            "rdb-key-save-delay", 300_000
+        )  # microseconds a key: the rewriting takes a while
+
+        async def settled() -> bool:
+            await RedisFences(client, keys).settle(0)
+            info = await client.info("persistence")
+            return bool(info["aof_last_rewrite_time_sec"] >= 0)
+
+        await asyncio.gather(
+            *(client.ping() for _ in range(5))
+        )  # a connection for each, so that all ask at once
+        assert all(await asyncio.gather(*(settled() for _ in range(5))))
+    finally:
+        await client.aclose()

@@ -67,10 +67,11 @@ class RedisFences:
     async def settle(self, partition: int) -> None:
         """Have the server write its log file anew, once after each start.
 
-        Redis, and Valkey before PR 4342, leave the beginning of a batch in the file that they were writing when they ended,
-        and play it back at the start after next, behind it what was acknowledged since.
+        Redis 7.0, and Valkey before PR 4342, leave the beginning of a batch in the file that they were writing when they
+        ended, and play it back at the start after next, behind it what was acknowledged since.
         """
         until = time.monotonic() + SETTLE_SECONDS
+        refused: Exception | None = None
         try:
             server = await node_of(self._client, self._keys.fence(partition))
             while True:
@@ -78,7 +79,13 @@ class RedisFences:
                 if not info["aof_enabled"] or info["aof_last_rewrite_time_sec"] >= 0:
                     return
                 if not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
-                    await server.bgrewriteaof()
+                    if refused is not None:
+                        raise refused
+                    try:
+                        await server.bgrewriteaof()
+                    except REFUSED as error:
+                        refused = error  # or another process came first: then it is in progress now
+                        continue
                 if time.monotonic() > until:
                     raise unavailable()
                 await asyncio.sleep(AGAIN_SECONDS)
