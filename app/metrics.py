@@ -47,9 +47,9 @@ class Figures:
     async def text(self) -> bytes:
         """In the text format 0.0.4. What Redis would have to tell is left out while it does not answer within a second."""
         (_, report), length = await asyncio.gather(self._sources.readiness.report(), self._log_length())
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Now([*self._counted(), *_readiness(report), *length]))
-        return generate_latest(registry) + generate_latest(self._process)
+        now = CollectorRegistry(auto_describe=False)
+        now.register(_Now([*self._counted(), *_readiness(report), *length]))
+        return generate_latest(now) + generate_latest(self._process)
 
     def _counted(self) -> Iterator[Metric]:
         of = self._sources

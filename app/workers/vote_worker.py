@@ -16,6 +16,7 @@ from app.modules.vote import model
 from app.modules.vote.types import LogEntry
 from app.ports import Busy, Clock, Database, Queries, VoteLog
 from app.services.recording import READER, Recorder, StaleOffset
+from app.services.restoring import entry_order
 from app.services.trimming import LAG_LIMIT, trim_bound
 from app.utils import logger
 from app.utils.errors import PollroomError, unavailable
@@ -110,7 +111,7 @@ class VoteWorker:
                 log_of = (offset.partition, offset.generation)
                 if log_of not in targets:
                     targets[log_of] = await self._votes.last_id(*log_of)
-                if _order(offset.last_id) < _order(targets[log_of]):
+                if entry_order(offset.last_id) < entry_order(targets[log_of]):
                     behind[offset.partition] = (offset.generation, offset.last_id)
             if not behind:
                 return
@@ -233,8 +234,3 @@ def batches(entries: Sequence[LogEntry]) -> Iterator[list[LogEntry]]:
         size += len(entry.payload)
     if batch:
         yield batch
-
-
-def _order(entry_id: str) -> tuple[int, int]:
-    time_part, _, number = entry_id.partition("-")
-    return int(time_part), int(number or 0)
