@@ -69,9 +69,9 @@ class Events:
             case messages.JoinPoll():
                 state = await self._attending.enter(member, await self._attending.poll_id(member, message))
                 if state is not None:
-                    member.send(state)
                     if asked.ack is not None:
-                        member.reply(asked, state)
+                        member.reply(asked, state)  # before the event, whose handler may use what it learned
+                    member.send(state)
             case messages.Auth():
                 await self._authenticate(member, asked, message)
 

@@ -131,8 +131,11 @@ class Client:
         await self.do("emit", event=event, args=args)
 
     async def join(self, poll: News) -> News:
+        """The state, once it has come both ways: as the callback's answer and after it as an event."""
+        mark = self.mark()
         answer: News = await self.ask("join_poll", {"pollId": poll["id"]})
         assert answer["type"] == "POLL_STATE", answer
+        await self.event("poll_state", mark, poll=lambda shown: shown["id"] == poll["id"])
         return answer
 
     async def vote(self, poll_id: str, options: list[str] | None = None, **fields: Any) -> Answer:

@@ -14,18 +14,20 @@ from tests.harness.websocket import socket
 PAGE = Path(__file__).parents[2] / "docs" / "socketio.md"
 USE = """
 const [server, code, token, fresh, option] = process.argv.slice(2);
-let newest, changed;
-const shown = (find) => new Promise((resolve) => {
-    changed = () => { if (newest && find(newest)) resolve(newest); };
-    changed();
-});
-const room = join(server, code, token, (message) => { newest = message; changed?.(); });
-await shown(() => true);
-const first = await room.vote([option], "once");
+const room = join(server, code, token, show);
+let voted, renewed;
+const first = await new Promise((answered) => { voted = answered; });
 const again = await room.vote([option], "once");
 room.renew(fresh);
-const last = await shown(({ tally }) => tally.voters === 1);
+const last = await new Promise((shown) => { renewed = shown; });
 room.leave();
+
+/** Votes at the first state shown, without another turn of the loop. */
+function show(message) {
+    voted?.(room.vote([option], "once"));
+    voted = undefined;
+    if (message.poll) renewed?.(message);
+}
 console.log(JSON.stringify({ first, again, last }));
 """
 
