@@ -92,7 +92,7 @@ class Attending:
             tally(rules, state, counts=counts),
             feed.viewers.total,
             YourVote.of(reading.standing),
-            rfc3339(self._clock.now()),
+            rfc3339(max(self._clock.now(), state.now)),
         )
 
     def cast(self, member: Attendee, message: Vote | RetractVote) -> asyncio.Future[Receipt]:

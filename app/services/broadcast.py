@@ -17,6 +17,7 @@ from app.modules.vote.types import PollState
 from app.ports import Bus, Clock, Ledger, Sink
 from app.services.feed import Feed, News
 from app.services.reading import Reader, Reading
+from app.services.viewers import LOOKED, SAID_AGAIN, Headcount
 from app.utils import logger
 from app.utils.errors import PollroomError, unavailable
 
@@ -49,7 +50,7 @@ class Broadcast:
         self._bus = bus
         self._clock = clock
         self._parse_state = parse_state
-        self._instance = instance
+        self._headcount = Headcount(bus, instance)
         self._tick = tick_seconds
         self._silence = silence_seconds
         self._feeds: dict[str, Feed] = {}
@@ -71,7 +72,8 @@ class Broadcast:
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(self._tick_forever())
             self._tasks.create_task(_every(REREAD_SECONDS, self.reread))
-            self._tasks.create_task(_every(self._silence / 3, self._tell_viewers))
+            self._tasks.create_task(_every(self._silence * SAID_AGAIN, self._tell_viewers))
+            self._tasks.create_task(_every(self._silence * LOOKED, self._forget_viewers))
 
     async def watch(self, poll_id: str, voter_id: str | None) -> tuple[Feed, Reading]:
         """The feed of a poll, kept while somebody here watches and 5 s more, and what this voter reads now."""
@@ -127,19 +129,17 @@ class Broadcast:
         )
         self._feeds[poll_id] = feed
         self._set_timer(feed)
-        await self._publish_viewers(feed, hello=True)
+        await self._headcount.say(feed.viewers, hello=True)
         return feed
 
     def _on_message(self, feed: Feed, payload: bytes) -> None:
         message = msgspec.msgpack.decode(payload)
         if message[0] == "viewers":
-            _, instance, count, hello = message
-            if instance == self._instance:
-                return
-            if feed.viewers.heard(instance, count):
+            changed, asked = self._headcount.hear(feed.viewers, message)
+            if changed:
                 self._mark(feed)
-            if hello:
-                self._spawn(self._publish_viewers(feed))
+            if asked:
+                self._spawn(self._headcount.say(feed.viewers))
             return
         self._merge(feed, self._parse_state(feed.poll_id, message))
 
@@ -238,27 +238,27 @@ class Broadcast:
                     continue
                 self._deliver(News("POLL_UPDATE", feed, self._clock.now()))
                 if feed.viewers.untold:
-                    self._spawn(self._publish_viewers(feed))
-
-    async def _publish_viewers(self, feed: Feed, *, hello: bool = False) -> None:
-        feed.viewers.told = feed.viewers.here
-        message = msgspec.msgpack.encode(("viewers", self._instance, feed.viewers.here, hello))
-        try:
-            await self._bus.publish(self._bus.feed_channel(feed.poll_id), message)
-        except PollroomError:
-            feed.viewers.told = -1
+                    self._spawn(self._headcount.say(feed.viewers))
 
     async def _tell_viewers(self) -> None:
-        """Say again how many are here, forget instances that no longer do, give up feeds that nobody watches."""
+        """Say again how many are here, give up feeds that nobody watches."""
         for feed in list(self._feeds.values()):
-            if feed.viewers.forget():
-                self._mark(feed)
             if feed.viewers.here or feed.viewers.untold:
-                await self._publish_viewers(feed)
+                await self._headcount.say(feed.viewers)
             elif time.monotonic() - feed.viewers.empty_since > UNWATCHED_SECONDS:
                 del self._feeds[feed.poll_id]
                 feed.cancel_timer()
                 await self._bus.unsubscribe(self._bus.feed_channel(feed.poll_id))
+
+    async def _forget_viewers(self) -> None:
+        """Those of instances that no longer say how many."""
+        for feed in self._feeds.values():
+            if feed.viewers.forget():
+                self._mark(feed)
+
+    async def close(self) -> None:
+        """Nobody is here any more, and the others hear of it."""
+        await self._headcount.leave([feed.viewers for feed in self._feeds.values()])
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """A task of its own that ends with the feeds, and whose failure is logged and hurts nobody else."""

@@ -1,7 +1,6 @@
 """One poll that is watched on this instance: its newest rules, state and viewers, and what goes out about them."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ from app.modules.poll.types import PollView, Rules
 from app.modules.types import Camel, rfc3339
 from app.modules.vote.types import PollState, Tally
 from app.services.reading import may_see, tally
+from app.services.viewers import Viewers
 
 Show = Callable[[Rules, PollState], PollView]
 
@@ -32,46 +32,6 @@ class PollDeleted(Camel, tag_field="type", tag="POLL_DELETED"):
     poll_id: str
 
 
-class Viewers:
-    """Sockets in the room: those here, and what other instances last said of theirs."""
-
-    def __init__(self, silence_seconds: float) -> None:
-        self._silence = silence_seconds
-        self._others: dict[str, tuple[int, float]] = {}
-        self.here = 0
-        self.told = 0
-        self.empty_since = time.monotonic()
-
-    @property
-    def total(self) -> int:
-        return self.here + sum(count for count, _ in self._others.values())
-
-    @property
-    def untold(self) -> bool:
-        return self.here != self.told
-
-    def set_here(self, count: int) -> None:
-        self.here = count
-        self.empty_since = time.monotonic()
-
-    def heard(self, instance: str, count: int) -> bool:
-        """True where the total changed."""
-        before = self.total
-        if count:
-            self._others[instance] = (count, time.monotonic())
-        else:
-            self._others.pop(instance, None)
-        return self.total != before
-
-    def forget(self) -> bool:
-        """Drop instances that were silent for too long; true where there were any."""
-        now = time.monotonic()
-        silent = [name for name, (_, at) in self._others.items() if now - at > self._silence]
-        for name in silent:
-            del self._others[name]
-        return bool(silent)
-
-
 class Feed:
     """``state`` and ``rules`` belong together. ``coming``: newer states whose rules or readers are still being fetched."""
 
@@ -80,7 +40,7 @@ class Feed:
         self.show = show
         self.rules = rules
         self.state = state
-        self.viewers = Viewers(silence_seconds)
+        self.viewers = Viewers(rules.id, silence_seconds)
         self.coming: deque[tuple[PollState, Rules | None]] = deque()
         self.newest = state.order
         self.advancing = False
@@ -120,7 +80,7 @@ class News:
         self._state = feed.state
         self._viewers = feed.viewers.total
         self._show = feed.show
-        self._now = now
+        self._now = max(now, feed.state.now)
         self._encoded: dict[bool, bytes] = {}
 
     def sees(self, *, owner: bool, voted: bool) -> bool:

@@ -12,7 +12,7 @@ from tests.instances.pair import in_room
 
 pytestmark = pytest.mark.anyio
 
-SILENCE = 1.0
+SILENCE = 2.0
 
 
 async def test_viewers_are_counted_over_both_instances_as_they_come_and_go(own: OwnPair) -> None:
@@ -40,6 +40,20 @@ async def test_the_first_on_an_instance_is_told_of_the_others_viewers(own: OwnPa
         await first.viewers(poll, 4)
 
 
+async def test_the_viewers_of_an_instance_that_goes_down_are_forgotten_at_once(own: OwnPair) -> None:
+    async with own(a={"TICK_MS": "2500"}) as pair, AsyncExitStack() as stack:  # no tick is left to tell it
+        poll = await pair.via_a.poll(await pair.via_a.user())
+        on_b = await in_room(stack, pair.b, poll, 2)
+        async with AsyncExitStack() as short:
+            await in_room(short, pair.a, poll, 3)
+            for sock in on_b:
+                await sock.viewers(poll, 5)
+            await asyncio.to_thread(pair.a.stop)
+            for sock in on_b:
+                await sock.viewers(poll, 2)
+        await asyncio.to_thread(pair.a.start)
+
+
 async def killed(own: OwnPair, times: int) -> None:
     async with own({"VIEWER_SILENCE_SECONDS": str(SILENCE)}) as pair, AsyncExitStack() as stack:
         poll = await pair.via_b.poll(await pair.via_b.user())
@@ -54,7 +68,7 @@ async def killed(own: OwnPair, times: int) -> None:
                 await asyncio.to_thread(pair.a.kill)
                 began = time.monotonic()
                 for sock in on_b:
-                    await sock.viewers(poll, 4, SILENCE + 1.5)
+                    await sock.viewers(poll, 4, SILENCE + 0.5)
                 healed.append(time.monotonic() - began)
             await asyncio.to_thread(pair.a.start)
         print(f"{times} kills, viewers right again after {min(healed):.2f} to {max(healed):.2f} s")
