@@ -18,12 +18,14 @@ from app.main import open_web
 from app.modules.vote.model import oldest_dead_letters
 from app.server import serve, until_signalled
 from app.simulate import MOST_POLLS, MOST_VOTERS, Plan, Refused, Screen, TooFewFiles, addresses, simulate
+from app.starting import StartError
 from app.stores import NotMigrated, migrate, open_stores, remove_relay
 from app.utils import logger
 from app.utils.errors import PollroomError
 
 EXPECTED = (
     ConfigError,
+    StartError,
     NotMigrated,
     AlreadyRunning,
     ChildError,

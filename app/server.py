@@ -6,6 +6,7 @@ A second signal ends at once.
 
 import asyncio
 import gc
+import logging
 import random
 import resource
 import signal
@@ -20,6 +21,7 @@ import uvicorn
 from app.http.protocol import PollroomHttpProtocol
 from app.main import Web
 from app.services.departures import RESTART
+from app.starting import StartError
 from app.utils import logger
 from app.websocket.protocol import PollroomProtocol
 from app.websocket.socket import LARGEST_MESSAGE
@@ -48,7 +50,15 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        # uvicorn logs what cannot be bound without a setting's name, and ends the process.
+        library = logging.getLogger("uvicorn.error")
+        library.disabled = True
+        try:
+            await super().startup(sockets)
+        except SystemExit as ended:
+            raise StartError(f"HOST, PORT: {ended.__context__}") from None
+        finally:
+            library.disabled = False
         for server in self.servers:
             for listener in server.sockets:
                 host, port = listener.getsockname()[:2]
@@ -79,7 +89,7 @@ def allow_sockets() -> None:
 
 
 async def serve(web: Web, listening: Callable[[str], None]) -> None:
-    """Until a signal. ``listening`` is told each address once it takes connections."""
+    """Until a signal. ``listening`` is told each address once it takes connections. ``StartError`` where it cannot."""
     settings = web.stores.settings
     allow_sockets()
 

@@ -3,14 +3,14 @@
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from app.adapters.database import SqlDatabase
 from app.adapters.redis.child import AlreadyRunning, RedisChild
-from app.adapters.redis.client import REFUSED, SILENT, connect
+from app.adapters.redis.client import connect
 from app.adapters.redis.clock import RedisClock
 from app.adapters.redis.cluster import Client, open_client, publish_command
 from app.adapters.redis.fence import RedisFences
@@ -32,12 +32,12 @@ from app.services.relaying import Relaying
 from app.services.restoring import Restorer
 from app.services.unloading import Unloader
 from app.services.verifying import Verifier
+from app.starting import awaited, naming
 from app.utils import logger
 from app.utils.errors import PollroomError
 from app.workers.relay import Relay
 from app.workers.vote_worker import VoteWorker
 
-START_SECONDS, AGAIN_SECONDS = 30.0, 0.2
 LOG_SECONDS = 5.0
 """The worker's reads wait in Redis for new entries, for half a second each."""
 
@@ -110,17 +110,19 @@ class Stores:
 async def migrate(settings: Settings) -> int:
     """Apply what is missing; how many."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    async with SqlDatabase(settings.database_url) as database:
-        return await database.migrate(settings.partitions)
+    with naming("DATABASE_URL", "the database"):
+        async with SqlDatabase(settings.database_url) as database:
+            return await database.migrate(settings.partitions)
 
 
 async def remove_relay(settings: Settings) -> int:
     """Keep the log for it no longer; in how many partitions it was read."""
-    async with SqlDatabase(settings.database_url) as database:
-        if await database.partitions() is None:
-            raise NotMigrated("The database has no tables of Pollroom.")
-        async with database.transaction() as queries:
-            return await remove(queries)
+    with naming("DATABASE_URL", "the database"):
+        async with SqlDatabase(settings.database_url) as database:
+            if await database.partitions() is None:
+                raise NotMigrated("The database has no tables of Pollroom.")
+            async with database.transaction() as queries:
+                return await remove(queries)
 
 
 @asynccontextmanager
@@ -144,21 +146,23 @@ async def open_stores(settings: Settings, *, beside: bool = False) -> AsyncItera
                 await running(stack, child.supervise())
         if settings.embedded_database:
             await migrate(settings)
-        database = await stack.enter_async_context(SqlDatabase(settings.database_url))
-        partitions = await database.partitions()
-        if partitions is None:
-            raise NotMigrated("The database has no tables of Pollroom: run the command `migrate` first.")
-        if settings.partitions not in (None, partitions):
-            raise NotMigrated(f"PARTITIONS is {partitions} in this database and cannot change.")
-        await database.check()
+        with naming("DATABASE_URL", "the database"):
+            database = await stack.enter_async_context(SqlDatabase(settings.database_url))
+            partitions = await database.partitions()
+            if partitions is None:
+                raise NotMigrated("The database has no tables of Pollroom: run the command `migrate` first.")
+            if settings.partitions not in (None, partitions):
+                raise NotMigrated(f"PARTITIONS is {partitions} in this database and cannot change.")
+            await database.check()
 
         client = open_client(url)
         stack.push_async_callback(client.aclose)
         slow = client if is_cluster(url) else connect(url, timeout=LOG_SECONDS)
         stack.push_async_callback(slow.aclose)
         keys, clock = Keys(partitions), RedisClock()
-        await _first_answer(client, clock)
-        publish = await publish_command(client)
+        with naming("REDIS_URL", "Redis"):
+            await awaited("Redis", lambda: _set(clock, client))
+            publish = await publish_command(client)
         ledger = RedisLedger(client, keys, clock, queued_ballots=settings.max_queued_ballots, publish=publish)
         votes = RedisVoteLog(slow, keys)
         editor = Editor(database, ledger)
@@ -171,9 +175,18 @@ async def open_stores(settings: Settings, *, beside: bool = False) -> AsyncItera
         async def verify(partition: int) -> None:
             ledger.generations[partition] = await verifier.verify(partition)
 
-        until = None if is_cluster(url) else time.monotonic() + START_SECONDS
-        for partition in range(partitions):
-            await _verified(verify, partition, until)
+        async def verify_all() -> None:
+            for partition in range(partitions):
+                try:
+                    await verify(partition)
+                except PollroomError as error:
+                    # A cluster without one of its nodes serves what the others have.
+                    if not is_cluster(url):
+                        raise
+                    _log.warning("a partition is not verified yet", partition=partition, error=repr(error))
+
+        with naming("REDIS_URL or DATABASE_URL", "one of them"):
+            await awaited("Redis and SQL", verify_all)
 
         absent = Absent(database, editor)
         await running(stack, ledger.run(editor.load, absent.load, verify))
@@ -210,35 +223,10 @@ def _storage(settings: Settings) -> LocalStorage | S3Storage:
     )
 
 
-async def _first_answer(client: Client, clock: RedisClock) -> None:
-    """Set the clock; wait for a Redis that is just coming up."""
-    until = time.monotonic() + START_SECONDS
-    while True:
-        asked = time.monotonic()
-        try:
-            seconds, micros = await client.time()
-        except (*SILENT, *REFUSED):
-            if time.monotonic() > until:
-                raise
-            await asyncio.sleep(AGAIN_SECONDS)
-        else:
-            clock.heard(int(seconds) * 1000 + int(micros) // 1000, asked)
-            return
-
-
-async def _verified(verify: Callable[[int], Awaitable[None]], partition: int, until: float | None) -> None:
-    """Again while Redis or SQL cannot. ``until``: none where it is not waited for; a cluster without one of its nodes
-    serves what the others have."""
-    while True:
-        try:
-            return await verify(partition)
-        except PollroomError as error:
-            if until is None:
-                _log.warning("a partition is not verified yet", partition=partition, error=repr(error))
-                return None
-            if time.monotonic() > until:
-                raise
-            await asyncio.sleep(AGAIN_SECONDS)
+async def _set(clock: RedisClock, client: Client) -> None:
+    asked = time.monotonic()
+    seconds, micros = await client.time()
+    clock.heard(int(seconds) * 1000 + int(micros) // 1000, asked)
 
 
 async def running(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from databases import DatabaseURL
 
 from app.adapters import migrations, sql
-from app.adapters.lanes import KEEPS_LANE, STATEMENT_SECONDS, Driver, Fault, Lane
+from app.adapters.lanes import KEEPS_LANE, STATEMENT_SECONDS, Denied, Driver, Fault, Lane, said
 from app.adapters.mysql import MySQL
 from app.adapters.sqlite import SQLite
 from app.ports import Queries, Value
@@ -33,7 +33,7 @@ T = TypeVar("T")
 class SqlDatabase:
     """``url``: ``mysql+aiomysql://user:password@host:port/name`` or ``sqlite+aiosqlite:///path``.
 
-    Raises as ``app.ports.Queries`` says; a mistake in a query rises as the driver's own error.
+    Raises as ``app.ports.Queries`` says, and ``Denied``; a mistake in a query rises as the driver's own error.
     """
 
     def __init__(self, url: str) -> None:
@@ -120,15 +120,20 @@ class SqlDatabase:
             return await migrations.apply(session, self._driver.dialect, partitions)
 
     async def check(self) -> None:
-        """Have the server prepare every named query, so that a wrong one fails the start and not a request."""
+        """Have the server prepare every named query, so that a wrong one fails the start and not a request.
+
+        ``migrations.MigrationError`` for the first that is wrong.
+        """
         async with self._lane(writes=False) as lane:
             for query in self.queries.values():
                 try:
                     await self.guard(lane, lane.prepare(query))
-                except PollroomError:
+                except (PollroomError, Denied):
                     raise
                 except Exception as error:
-                    raise RuntimeError(f"query {query.name} does not fit the schema: {error}") from error
+                    raise migrations.MigrationError(
+                        f"query {query.name} does not fit the schema ({said(error)}): run this version's `migrate`"
+                    ) from error
 
     async def durability(self) -> tuple[bool | None, str]:
         """Whether a commit is on disk, and the setting that says so; none where it could not be read."""
@@ -166,6 +171,10 @@ class SqlDatabase:
                 raise BadRow(str(error)) from error
             if fault is Fault.EXISTS:
                 raise migrations.AlreadyThere(str(error)) from error
+            if fault is Fault.NOT_IN:
+                raise Denied(said(error)) from error
+            if fault is Fault.NO_RIGHT:
+                raise Denied(f"{said(error)}; README.md lists the rights that its user needs") from error
             if fault is not Fault.BUG:
                 raise unavailable() from error
             raise

@@ -21,7 +21,21 @@ class Fault(Enum):
     EXISTS = "DDL that was done before"
     PASSING = "may work later"
     LOST = "the server is gone"
+    NOT_IN = "the URL leads to nothing that lets us in"
+    NO_RIGHT = "the user may not"
     BUG = "anything else"
+
+
+class Denied(Exception):
+    """The operator must mend it: a wrong password, database or file, a right that is missing. ``str()`` is the server's text."""
+
+
+def said(error: BaseException) -> str:
+    """What an error says, in one line, without its number; what led to it behind."""
+    text = str(error.args[-1]) if error.args else ""
+    text = " ".join(text.split())[:300] or type(error).__name__
+    # Behind a timeout there is but the cancellation that it was.
+    return f"{text}: {said(error.__cause__)}" if isinstance(error.__cause__, Exception) else text
 
 
 KEEPS_LANE: Final = frozenset({Fault.DUPLICATE, Fault.DATA, Fault.EXISTS})

@@ -91,6 +91,9 @@ _MYSQL_CODES: Final[Mapping[int, Fault]] = {
     **dict.fromkeys((1203, 1205, 1206, 1213, 1290, 1317, 1792, 1836, 1969, 3024), Fault.PASSING),
     # Shutting down, connection aborted or killed, network errors, idle for too long.
     **dict.fromkeys((1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 4031), Fault.LOST),
+    # Wrong password, unknown database, host not allowed, another way to log in, password expired, TLS demanded, locked.
+    **dict.fromkeys((1045, 1049, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159, 4151), Fault.NOT_IN),
+    **dict.fromkeys((1044, 1142, 1143), Fault.NO_RIGHT),
 }
 
 

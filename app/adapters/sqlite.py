@@ -82,6 +82,7 @@ _SQLITE_CODES: Final[Mapping[int, Fault]] = {
     **dict.fromkeys(
         (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT), Fault.PASSING
     ),
+    sqlite3.SQLITE_NOTADB: Fault.NOT_IN,
 }
 
 

@@ -91,7 +91,7 @@ async def test_a_query_that_names_a_missing_column_fails_the_check(url: str, fil
         )
     async with SqlDatabase(url) as database:
         await database.migrate(1)
-        with pytest.raises(RuntimeError, match=r"wrong\.query.*colour"):
+        with pytest.raises(MigrationError, match=r"wrong\.query.*colour"):
             await database.check()
 
 

@@ -6,7 +6,15 @@ from typing import Any
 from redis.asyncio import Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError,
+    InvalidResponse,
+    NoPermissionError,
+    ReadOnlyError,
+    ResponseError,
+)
 from redis.exceptions import TimeoutError as SilentError
 
 ANSWER_SECONDS = 1.0
@@ -17,6 +25,15 @@ SILENT = (ConnectionError, SilentError, BusyLoadingError, OSError)
 
 REFUSED = (ResponseError, ReadOnlyError)
 """Redis said no before any write: out of memory, disk full (MISCONF), a replica."""
+
+FAILED = (*SILENT, *REFUSED, InvalidResponse)
+"""Any of them, and an answer that is none of Redis."""
+
+
+def hopeless(error: BaseException) -> bool:
+    """The URL is wrong, and waiting is in vain: the password, the user, the number of the database, or the server."""
+    wrong = isinstance(error, AuthenticationError | NoPermissionError | InvalidResponse)
+    return wrong or (isinstance(error, ResponseError) and "DB index is out of range" in str(error))
 
 
 class _Cancellable:

@@ -1,0 +1,56 @@
+"""A start that must wait, or cannot go on: which setting leads to what does not answer, and what it said."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from app.adapters.lanes import Denied, said
+from app.adapters.redis.client import FAILED, REFUSED, SILENT, hopeless
+from app.utils import logger
+from app.utils.errors import PollroomError
+
+START_SECONDS, AGAIN_SECONDS = 30.0, 0.2
+
+_log = logger.get(__name__)
+
+
+class StartError(Exception):
+    """``str()`` names the setting that is to be looked at and says why, never its value: it may hold a secret."""
+
+
+@contextmanager
+def naming(setting: str, what: str) -> Iterator[None]:
+    """What does not let us in, or does not answer, becomes a ``StartError`` that names ``setting``."""
+    try:
+        yield
+    except Denied as error:
+        raise StartError(f"{setting}: {error}") from error
+    except (PollroomError, *FAILED) as error:
+        silent = isinstance(error, (PollroomError, *SILENT)) and not hopeless(error)
+        raise StartError(
+            f"{setting}: {what} {'does not answer' if silent else 'cannot be used'} ({_cause(error)})"
+        ) from error
+
+
+async def awaited(what: str, ask: Callable[[], Awaitable[None]]) -> None:
+    """Ask again while it does not answer, which is logged once; its error after ``START_SECONDS``, at once where it is
+    in vain."""
+    until, logged = time.monotonic() + START_SECONDS, False
+    while True:
+        try:
+            return await ask()
+        except (PollroomError, *SILENT, *REFUSED) as error:
+            if hopeless(error) or time.monotonic() > until:
+                raise
+            if not logged:
+                _log.warning(f"waiting for {what}", error=_cause(error), seconds=START_SECONDS)
+                logged = True
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+def _cause(error: BaseException) -> str:
+    """``UNAVAILABLE`` itself says what a client is to know; the reason is behind it."""
+    while isinstance(error, PollroomError) and error.__cause__ is not None:
+        error = error.__cause__
+    return said(error)
