@@ -112,29 +112,39 @@ async def open_web(stores: Stores, *, embedded_worker: bool) -> AsyncIterator[We
             await database.partitions()
             return database.dialect
 
+        async def images_kept() -> str:
+            if stores.storage.error is not None:
+                raise OSError(stores.storage.error)
+            return stores.storage.status
+
         async def kafka_lags() -> str:
-            text = f"relay: {relay.error}; " if relay is not None and relay.error else ""
+            text = "SQL does not say how far it is"
             with suppress(PollroomError):
-                return text + await lag(database)
-            return text + "SQL does not say how far it is"
+                text = await lag(database)
+            if relay is not None and relay.error:
+                raise OSError(f"relay: {relay.error}; {text}")
+            return text
 
-        checks: dict[str, Check] = {"redis": redis_answers, "sql": sql_answers}
+        async def votes_stored() -> str:
+            assert worker is not None
+            if worker.error is not None:
+                raise OSError(worker.error)
+            return f"{worker.pending} entries to store"
+
+        needed: dict[str, Check] = {"redis": redis_answers, "sql": sql_answers}
+        beside: dict[str, Check] = {"images": images_kept}
         if settings.kafka_brokers:
-            checks["kafka"] = kafka_lags
-
-        def notes() -> dict[str, str]:
-            said = {"images": stores.storage.status}
-            if worker is not None:
-                said["worker"] = worker.error or f"{worker.pending} entries to store"
-            return said
-
-        readiness = Readiness(checks, lambda: bus.deaf, notes)
+            beside["kafka"] = kafka_lags
+        if worker is not None:
+            beside["worker"] = votes_stored
+        readiness = Readiness(needed, beside, lambda: bus.deaf)
         readiness.acknowledged = await acknowledged(stores)
         _log.info("durability", acknowledged=readiness.acknowledged)
 
         await auth.refresh_revoked()
         await running(stack, bus.run())
         await running(stack, broadcast.run())
+        stack.push_async_callback(broadcast.close)
         await running(stack, _every(REVOKED_SECONDS, auth.refresh_revoked))
         if worker is not None:
             await running(stack, worker.run())

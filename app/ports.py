@@ -17,6 +17,7 @@ from app.modules.vote.types import (
     Receipt,
     Standing,
 )
+from app.utils.errors import PollroomError
 
 Value = str | int | None
 Message = tuple[bytes, bytes]
@@ -189,6 +190,13 @@ class Shelf(Protocol):
     def partition(self, poll_id: str) -> int: ...
 
 
+class NotKept(PollroomError):
+    """``UNAVAILABLE``, and nothing came of the call: the storage refused it, or was not asked."""
+
+    def __init__(self) -> None:
+        super().__init__("UNAVAILABLE", retry_after=2.0)
+
+
 class Storage(Protocol):
     """Small public files that never change: a name is used once. Letters, digits, ``_`` and ``-``, then ``.webp``.
 
@@ -196,7 +204,7 @@ class Storage(Protocol):
     """
 
     async def put(self, name: str, data: bytes, content_type: str) -> None:
-        """It is kept when this returns; nobody sees a part of it."""
+        """It is kept when this returns; nobody sees a part of it. ``NotKept`` where it certainly is not."""
 
     async def get(self, name: str) -> bytes | None: ...
 

@@ -18,6 +18,7 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
+from app.ports import NotKept
 from app.utils import logger
 from app.utils.errors import unavailable
 
@@ -50,7 +51,7 @@ class _Threads:
 
     async def run(self, work: Callable[[], T]) -> T:
         if self._waiting >= MAX_WAITING:
-            raise unavailable()
+            raise NotKept()
         self._waiting += 1
         future = self._pool.submit(work)
         # Counted until the thread is done with it: a hanging server does not give it back at the time limit.
@@ -62,7 +63,7 @@ class _Threads:
         except self._failures as error:
             self.error = f"{type(error).__name__}: {error}"[:200]
             log.warning("the storage of images failed", error=self.error)
-            raise unavailable(2.0) from error
+            raise NotKept() if _refused(error) else unavailable(2.0) from error
         self.error = None
         return result
 
@@ -107,7 +108,12 @@ class LocalStorage:
 
     @property
     def status(self) -> str:
-        return self._threads.error or "kept in DATA_DIR"
+        return "kept in DATA_DIR"
+
+    @property
+    def error(self) -> str | None:
+        """Why the last call failed, none where it did not."""
+        return self._threads.error
 
     def close(self) -> None:
         self._threads.close()
@@ -230,7 +236,12 @@ class S3Storage:
 
     @property
     def status(self) -> str:
-        return self._threads.error or f"kept in the bucket {self._bucket}"
+        return f"kept in the bucket {self._bucket}"
+
+    @property
+    def error(self) -> str | None:
+        """Why the last call failed, none where it did not."""
+        return self._threads.error
 
     def close(self) -> None:
         self._threads.close()
@@ -263,6 +274,11 @@ class S3Storage:
             self._client.set_bucket_policy(self._bucket, json.dumps(policy))
         except S3Error as error:
             log.error("the new bucket is not readable by all: set its policy by hand", error=error.code)
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the server answered that it did nothing; a fault of its own leaves that open."""
+    return isinstance(error, S3Error) and error.response.status < 500
 
 
 def _checked(name: str) -> str:

@@ -7,7 +7,7 @@ leaves behind in between is an image that nobody names.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from msgspec.structs import replace
@@ -17,7 +17,7 @@ from app.modules.poll.types import Option, OptionView, Rules, image_files, is_im
 from app.modules.types import new_id
 from app.modules.user.types import Identity
 from app.modules.vote.types import PollState
-from app.ports import Database, Storage
+from app.ports import Database, NotKept, Storage
 from app.services.editing import Editor
 from app.services.pictures import Pictures
 from app.services.reading import Reader
@@ -61,12 +61,17 @@ class Images:
         with self._upload():
             pictures = await self._pictures.shrink(await body())
             image = new_id()
+            kept: list[str] = []
             try:
                 for name, data in zip(image_files(image), pictures, strict=True):
+                    kept.append(name)
                     await self._storage.put(name, data, CONTENT_TYPE)
                 option = await self._set(poll_id, option_id, image)
             except BaseException as error:
-                await self._take_back(poll_id, image, error)
+                if isinstance(error, NotKept):
+                    kept.pop()
+                if kept:
+                    await self._take_back(poll_id, image, kept, error)
                 raise
         return option_view(option, self._storage.url)
 
@@ -90,12 +95,15 @@ class Images:
 
     async def discard(self, images: Collection[str]) -> None:
         """Delete what no poll names any more; failures are logged. Goes on after a short wait, and at once for none."""
-        if not images:
+        await self._discard_files([name for image in images for name in image_files(image)])
+
+    async def _discard_files(self, names: Collection[str]) -> None:
+        if not names:
             return
         if len(self._discarding) >= MAX_DISCARDS:
-            log.warning("images are left behind", images=list(images))
+            log.warning("images are left behind", names=list(names))
             return
-        task = asyncio.create_task(self._delete(images))
+        task = asyncio.create_task(self._delete(names))
         self._discarding.add(task)
         task.add_done_callback(self._discarding.discard)
         await asyncio.wait({task}, timeout=DISCARD_WAIT_SECONDS)
@@ -149,25 +157,29 @@ class Images:
         await self.discard([replaced] if replaced else ())
         return rules.options[_position(rules, option_id)]
 
-    async def _take_back(self, poll_id: str, image: str, error: BaseException) -> None:
-        """Delete a new image whose edit failed. Where that is not known SQL is asked; else it stays."""
+    async def _take_back(self, poll_id: str, image: str, kept: Collection[str], error: BaseException) -> None:
+        """Delete what may be kept of a new image whose edit failed. Where that is not known SQL is asked; else it stays."""
         refused = isinstance(error, PollroomError) and error.code not in ("UNAVAILABLE", "INTERNAL")
         try:
             if not refused:
                 rules = await model.find(self._database, poll_id)
                 if rules is not None and image in named(rules):
                     return
-            await self.discard([image])
+            await self._discard_files(kept)
         except (PollroomError, asyncio.CancelledError):
             log.warning("an image may be left behind", image=image)
 
-    async def _delete(self, images: Collection[str]) -> None:
-        for name in [name for image in images for name in image_files(image)]:
-            self._forget(name)
-            try:
-                await self._storage.delete(name)
-            except PollroomError:
-                log.warning("an image is left behind", name=name)
+    async def _delete(self, names: Collection[str]) -> None:
+        left = set(names)
+        try:
+            for name in names:
+                self._forget(name)
+                with suppress(PollroomError):
+                    await self._storage.delete(name)
+                    left.remove(name)
+        finally:
+            if left:
+                log.warning("images may be left behind", names=sorted(left))
 
     async def _fetch(self, name: str) -> bytes:
         data = await self._storage.get(name)

@@ -14,36 +14,32 @@ RESUBSCRIBE_SECONDS = 2.0
 
 
 class Readiness:
-    """``away`` checks make the process ``degraded`` (votes get ``UNAVAILABLE``, it stays in the balancer).
+    """What is away of ``needed`` makes the process ``degraded`` (votes get ``UNAVAILABLE``, it stays in the balancer).
 
     One of them is ``redis``: without it every instance is deaf, and none is better off outside the balancer.
+    Votes do without what is ``beside``: it is shown, and changes no status.
     """
 
-    def __init__(
-        self, away: dict[str, Check], deaf: Callable[[], bool], notes: Callable[[], dict[str, str]]
-    ) -> None:
-        self._away = away
+    def __init__(self, needed: dict[str, Check], beside: dict[str, Check], deaf: Callable[[], bool]) -> None:
+        self._needed = needed
+        self._checks = needed | beside
         self._deaf = deaf
-        self._notes = notes
         self._redis_away = -RESUBSCRIBE_SECONDS
         self.draining = False
         self.acknowledged = "unknown"
 
     async def report(self) -> tuple[int, dict[str, Any]]:
         """The HTTP status, and ``{status, acknowledged, checks}`` of the contract."""
-        names = list(self._away)
-        results = await asyncio.gather(*(_ask(self._away[name]) for name in names))
+        results = await asyncio.gather(*map(_ask, self._checks.values()))
         checks = {
             name: {"status": "ok" if ok else "away", "detail": detail}
-            for name, (ok, detail) in zip(names, results, strict=True)
+            for name, (ok, detail) in zip(self._checks, results, strict=True)
         }
-        all_there = all(ok for ok, _ in results)
+        all_there = all(checks[name]["status"] == "ok" for name in self._needed)
         if checks["redis"]["status"] == "away":
             self._redis_away = time.monotonic()
         deaf = self._deaf()
         checks["pubsub"] = {"status": "deaf" if deaf else "ok", "detail": "messages between instances"}
-        for name, detail in self._notes().items():
-            checks[name] = {"status": "ok", "detail": detail}
         status: Literal["draining", "degraded", "deaf", "ready"] = "ready"
         if self.draining:
             status = "draining"

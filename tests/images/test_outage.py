@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from tests.harness.http import Api, Person, ok, problem
 from tests.harness.process import Server, serving
 from tests.harness.wait import eventually
-from tests.images.conftest import Editor, bucket_of
+from tests.images.conftest import Bucket, Editor, bucket_of
 from tests.images.samples import image
 from tests.plugin import not_tested
 from tests.services import MinIO, Missing, minio
@@ -26,6 +28,22 @@ async def votes_as_ever(api: Api, owner: Person) -> None:
     await api.close(owner, poll)
     ok(await api.delete(f"/polls/{poll['id']}", owner), 204)
     assert time.monotonic() - began < 2
+
+
+async def shows(api: Api, status: str) -> None:
+    """What operators see of the images; all else is well."""
+    report = ok(await api.get("/readyz"))
+    assert report["status"] == "ready"
+    assert report["checks"]["images"]["status"] == status, report
+    assert report["checks"]["images"]["detail"].startswith("kept in") == (status == "ok")
+    assert f'pollroom_check{{check="images"}} {float(status == "ok")}\n' in (await api.get("/metrics")).text
+
+
+def _left_behind(server: Server) -> Callable[[], Awaitable[list[str]]]:
+    async def found() -> list[str]:
+        return [line for line in server.log().splitlines() if "left behind" in line]
+
+    return found
 
 
 async def stored_again(editor: Editor, poll: dict[str, Any]) -> dict[str, str]:
@@ -60,8 +78,9 @@ async def _outage(s3: MinIO, server: Server, editor: Editor) -> None:
     for answer in answers:
         assert problem(answer, "UNAVAILABLE")["retryAfter"] > 0
     assert (await api.state(poll))["poll"]["options"][1]["imageUrl"] is None
-    assert server.readiness()[0] == 200
-    assert not server.readiness()[1]["checks"]["images"]["detail"].startswith("kept in")
+    await shows(api, "away")
+    # Each of these may have got through, and could not be deleted.
+    await eventually(_left_behind(server), lambda lines: len(lines) == 10, 15)
     # What needs no S3 works: an image is taken off, a poll with images is deleted.
     began = time.monotonic()
     ok(await editor.drop(other), 204)
@@ -71,6 +90,19 @@ async def _outage(s3: MinIO, server: Server, editor: Editor) -> None:
     again = await stored_again(editor, poll)
     assert again["imageUrl"] != shown["imageUrl"]
     assert (await editor.look(again["imageUrl"])).status_code == 200
+    await shows(api, "ok")
+
+
+async def test_an_upload_that_s3_refuses_leaves_nothing_behind(bucket: Bucket, tmp_path: Path) -> None:
+    with serving(tmp_path, replace(bucket, secret="wrong-secret").settings) as server:
+        async with Api(server) as api:
+            editor = Editor(api, await api.user())
+            poll = await api.poll(editor.owner)
+            problem(await editor.put(poll, image(), allow_5xx=True), "UNAVAILABLE")
+            await shows(api, "away")
+            assert await _left_behind(server)() == []
+            assert server.log().count("the storage of images failed") == 2  # at the start, and now
+    assert bucket.names() == set()
 
 
 async def test_a_start_while_s3_is_away(tmp_path: Path) -> None:

@@ -127,9 +127,10 @@ async def test_a_folder_that_cannot_be_written(folder: Path) -> None:
     storage = LocalStorage(folder, "/images")
     with unavailable():
         await storage.put("a.webp", b"a", "image/webp")
-    assert "Error" in storage.status
+    assert storage.error is not None and "Error" in storage.error
     folder.unlink()
     await storage.put("a.webp", b"a", "image/webp")
+    assert storage.error is None
     assert storage.status == "kept in DATA_DIR"
     storage.close()
 
@@ -200,8 +201,8 @@ async def test_a_wrong_secret(bucket: Bucket) -> None:
     storage = S3Storage(bucket.endpoint, bucket.name, bucket.user, "wrong", "/images", public=False)
     with unavailable():
         await storage.put("a.webp", b"a", "image/webp")
-    assert "SignatureDoesNotMatch" in storage.status
-    assert "wrong" not in storage.status
+    assert storage.error is not None and "SignatureDoesNotMatch" in storage.error
+    assert "wrong" not in storage.error
     storage.close()
 
 

@@ -1,5 +1,6 @@
-"""The consumer of docs/kafka.md against a server as it comes, and the commands around the relay."""
+"""The consumer of docs/kafka.md against a server as it comes, what it tells of Kafka, and the commands around the relay."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tests.harness.http import Api, ok
 from tests.harness.process import run, serving
 from tests.harness.wait import eventually
 from tests.kafka.relayed import EXAMPLE
+from tests.services import Kafka
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +65,27 @@ async def test_the_example_ends_with_our_tally(
 
             detail = "0 entries behind SQL"
             await eventually(ready, lambda found: found == {"status": "ok", "detail": detail}, 10, "no lag")
+
+
+async def test_readyz_and_metrics_tell_that_kafka_is_away(tmp_path: Path, broker: Kafka, topic: str) -> None:
+    with serving(tmp_path / "server", {"KAFKA_BROKERS": broker.url, "KAFKA_TOPIC": topic}) as server:
+        async with Api(server) as api:
+            owner = await api.user()
+            poll = await api.poll(owner)
+
+            async def shown() -> tuple[str, str]:
+                report = ok(await api.get("/readyz"))
+                return report["status"], report["checks"]["kafka"]["status"]
+
+            await eventually(shown, lambda found: found == ("ready", "ok"), 20)
+            broker.kill()
+            (await api.vote(owner, poll["id"], [poll["options"][0]["id"]])).fresh()
+            await eventually(shown, lambda found: found == ("ready", "away"), 30)
+            assert ok(await api.get("/readyz"))["checks"]["kafka"]["detail"].startswith("relay: Kafka")
+            assert 'pollroom_check{check="kafka"} 0.0\n' in (await api.get("/metrics")).text
+            await asyncio.to_thread(broker.start)
+            await eventually(shown, lambda found: found == ("ready", "ok"), 60)
+            assert 'pollroom_check{check="kafka"} 1.0\n' in (await api.get("/metrics")).text
 
 
 def test_the_example_has_less_than_forty_lines_and_is_the_one_in_the_docs() -> None:
