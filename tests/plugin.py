@@ -22,6 +22,7 @@ from tests.services import (
     mariadb,
     minio,
     redis_server,
+    socketio_client,
 )
 
 
@@ -98,3 +99,10 @@ def minio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def kafka_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Kafka as ``host:port``: take topics of your own."""
     yield from _shared("TEST_KAFKA_BROKERS", kafka, tmp_path_factory.mktemp("kafka"))
+
+
+@pytest.fixture(scope="session")
+def library() -> str:
+    """The folder of ``socket.io-client``, for node; ``ws`` comes with it."""
+    with needing_services():
+        return socketio_client()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer
 
@@ -37,4 +38,5 @@ async def main(brokers: str, topic: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))

@@ -8,23 +8,12 @@ import pytest
 
 from tests.harness.process import Server, serving
 from tests.harness.targets import Target
-from tests.plugin import not_tested
-from tests.services import Missing, socketio_client
 from tests.socketio.client import Client, connected
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 
 ON = {"SOCKETIO": "on", "REFRESH_GRACE_SECONDS": "0"}
 TRANSPORTS = [("websocket",), ("polling",), ("polling", "websocket")]
-
-
-@pytest.fixture(scope="session")
-def library() -> str:
-    """The folder of ``socket.io-client``."""
-    try:
-        return socketio_client()
-    except Missing as error:
-        not_tested(error)
 
 
 @pytest.fixture(scope="session")
