@@ -115,12 +115,15 @@ async def log_out(demo: Demo) -> None:
 
 async def close(demo: Demo) -> None:
     await demo.call(1, "POST", f"/polls/{demo.poll['id']}/close", headers=demo.owner)
-    watchers = [voter for voter in demo.voters if isinstance(voter, Watcher) and not voter.ended]
+    sockets = [voter for voter in demo.voters if isinstance(voter, Watcher)]
+    watchers = [socket for socket in sockets if not socket.ended]
     await each(watcher.until("the final tally", final=True) for watcher in watchers)
     tallies = {str(sorted(watcher.tally.items())) for watcher in watchers}
     if len(tallies) != 1:
         raise Failed(f"sockets have different final tallies: {tallies}")
     print(f"closed through instance 2: {len(watchers)} sockets on both show the same final tally")
+    for how, number in sorted(Counter(socket.ended for socket in sockets if socket.ended).items()):
+        print(f"ended before: {number} with {how}")
     for late in (demo.one(RawVoter), demo.one(SocketIoVoter), demo.one(HttpVoter)):
         await late.cast(demo.poll["options"][0]["id"], refusal="POLL_CLOSED")
     print("a late vote of each kind: POLL_CLOSED")

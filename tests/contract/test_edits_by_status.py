@@ -6,7 +6,7 @@ import pytest
 
 from tests.harness.http import Api, Person, problem
 from tests.harness.shapes import option_ids
-from tests.harness.wait import ahead, eventually, parse
+from tests.harness.wait import SOON, ahead, eventually, parse
 
 pytestmark = pytest.mark.anyio
 
@@ -35,10 +35,10 @@ async def test_closes_at_of_an_open_poll_can_move_and_be_cleared(
     api: Api, owner: Person, guest: Person
 ) -> None:
     moved = await api.poll(owner, closesAt=ahead(1000), guests=True)
-    kept = await api.poll(owner, closesAt=ahead(0.8), guests=True)
-    witness = await api.poll(owner, closesAt=ahead(0.8))
+    kept = await api.poll(owner, closesAt=ahead(SOON), guests=True)
+    witness = await api.poll(owner, closesAt=ahead(SOON))
     await api.edit(owner, kept, closesAt=None)
-    await api.edit(owner, moved, closesAt=ahead(0.8))
+    await api.edit(owner, moved, closesAt=ahead(SOON))
     for poll in (moved, witness):
         await eventually(lambda poll=poll: api.state(poll), lambda s: s["poll"]["status"] == "closed")  # type: ignore[misc]
     assert (await api.state(kept))["poll"]["status"] == "open"
@@ -91,7 +91,7 @@ async def test_a_closed_poll_takes_no_other_rules(api: Api, owner: Person, field
 
 
 async def test_a_poll_closed_by_its_clock_takes_no_new_times(api: Api, owner: Person) -> None:
-    poll = await api.poll(owner, closesAt=ahead(0.3))
+    poll = await api.poll(owner, closesAt=ahead(SOON))
     witness = await api.poll(owner, closesAt=poll["closesAt"])
     await eventually(lambda: api.state(witness), lambda state: state["poll"]["status"] == "closed")
     problem(await api.patch(f"/polls/{poll['id']}", {"closesAt": ahead(100)}, owner), "POLL_CLOSED")
@@ -103,7 +103,7 @@ async def test_a_poll_closed_by_its_clock_takes_no_new_times(api: Api, owner: Pe
 async def test_a_draft_past_its_closes_at_stays_a_draft_and_an_edit_may_move_it(
     api: Api, owner: Person, ws: Any
 ) -> None:
-    poll = await api.poll(owner, draft=True, closesAt=ahead(0.3))
+    poll = await api.poll(owner, draft=True, closesAt=ahead(SOON))
     async with ws(owner) as sock:
         await eventually(sock.settle, lambda now: parse(now) > parse(poll["closesAt"]))
     state = await api.state(poll, owner)

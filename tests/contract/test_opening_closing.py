@@ -7,7 +7,7 @@ import pytest
 
 from tests.harness.http import Answer, Api, Person, ok, problem
 from tests.harness.shapes import counted, option_ids
-from tests.harness.wait import ahead, eventually, now, parse
+from tests.harness.wait import SOON, ahead, eventually, now, parse
 
 pytestmark = pytest.mark.anyio
 
@@ -96,7 +96,7 @@ async def test_opening_and_closing_need_no_body_and_take_an_empty_one(api: Api, 
 async def test_opening_a_draft_whose_closes_at_has_passed_is_poll_closed(
     api: Api, owner: Person, ws: Any
 ) -> None:
-    poll = await api.poll(owner, draft=True, closesAt=ahead(0.3))
+    poll = await api.poll(owner, draft=True, closesAt=ahead(SOON))
     async with ws(owner) as sock:
         await eventually(sock.settle, lambda now: parse(now) > parse(poll["closesAt"]))
     problem(await api.post(f"/polls/{poll['id']}/open", None, owner), "POLL_CLOSED")
@@ -143,7 +143,7 @@ async def test_repeated_openings_and_closings_send_nothing(api: Api, owner: Pers
 async def test_a_scheduled_poll_opens_by_the_clock_and_tells_its_room(
     api: Api, owner: Person, guest: Person, ws: Any
 ) -> None:
-    poll = await api.poll(owner, opensAt=ahead(0.8), guests=True)
+    poll = await api.poll(owner, opensAt=ahead(SOON), guests=True)
     async with ws(guest) as sock:
         state = await sock.join(poll)
         assert state["poll"]["status"] == "scheduled"
@@ -160,7 +160,7 @@ async def test_a_scheduled_poll_opens_by_the_clock_and_tells_its_room(
 async def test_a_poll_closes_by_the_clock_and_tells_its_room(
     api: Api, owner: Person, guest: Person, ws: Any
 ) -> None:
-    poll = await api.poll(owner, closesAt=ahead(0.8), guests=True, resultsVisibility="after_close")
+    poll = await api.poll(owner, closesAt=ahead(SOON), guests=True, resultsVisibility="after_close")
     async with ws(guest) as sock:
         await sock.join(poll)
         vote = (await sock.vote(poll["id"], option_ids(poll)[:1], id="timely")).fresh()
@@ -177,7 +177,7 @@ async def test_a_poll_closes_by_the_clock_and_tells_its_room(
 async def test_any_read_at_or_after_closes_at_shows_closed_and_final(
     api: Api, owner: Person, ws: Any
 ) -> None:
-    at = ahead(0.5)
+    at = ahead(SOON)
     polls = [await api.poll(owner, closesAt=at) for _ in range(5)]
     async with ws() as sock:
         await eventually(sock.settle, lambda now: parse(now) >= parse(at))
@@ -194,8 +194,8 @@ async def test_any_read_at_or_after_closes_at_shows_closed_and_final(
 
 async def test_a_list_shows_the_status_by_the_clock(api: Api, ws: Any) -> None:
     user = await api.user()
-    await api.poll(user, closesAt=ahead(0.4))
-    opening = await api.poll(user, opensAt=ahead(0.4))
+    await api.poll(user, closesAt=ahead(SOON))
+    opening = await api.poll(user, opensAt=ahead(SOON))
     async with ws() as sock:
         await eventually(sock.settle, lambda now: parse(now) >= parse(opening["opensAt"]))
     items = ok(await api.get("/polls", user))["items"]
@@ -206,7 +206,7 @@ async def test_no_ballot_is_cast_outside_the_time_and_the_final_tally_holds_all_
     api: Api, owner: Person
 ) -> None:
     voters = await api.guests(40)
-    poll = await api.poll(owner, guests=True, closesAt=ahead(0.7))
+    poll = await api.poll(owner, guests=True, closesAt=ahead(SOON))
     option = option_ids(poll)[0]
     taken: list[dict[str, Any]] = []
     late: list[Answer] = []
@@ -225,7 +225,7 @@ async def test_no_ballot_is_cast_outside_the_time_and_the_final_tally_holds_all_
 
     async def one_after_another() -> None:
         for voter in voters[:20]:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(SOON / 15)
             asking.append(asyncio.create_task(until_closed(voter)))
 
     asking: list[asyncio.Task[None]] = []

@@ -7,7 +7,7 @@ import pytest
 
 from tests.harness.http import Api, Person, ok, problem
 from tests.harness.shapes import option_ids
-from tests.harness.wait import ahead, eventually
+from tests.harness.wait import SOON, ahead, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -169,7 +169,7 @@ async def test_deleting_twice_at_once_is_one_204_and_one_not_found(api: Api, own
 
 
 async def test_the_status_follows_the_clock_when_nobody_watches(api: Api, owner: Person) -> None:
-    poll = await api.poll(owner, opensAt=ahead(0.4), closesAt=ahead(0.9))
+    poll = await api.poll(owner, opensAt=ahead(SOON), closesAt=ahead(2 * SOON))
     seen: list[str] = []
 
     async def status() -> str:
@@ -177,6 +177,6 @@ async def test_the_status_follows_the_clock_when_nobody_watches(api: Api, owner:
         seen.append(state["poll"]["status"])
         return seen[-1]
 
-    await eventually(status, lambda now: now == "closed")
+    await eventually(status, lambda now: now == "closed", 2 * SOON + 5)
     assert sorted(set(seen), key=seen.index) == ["scheduled", "open", "closed"]
     assert (await api.tally(poll))["final"] is True

@@ -200,5 +200,5 @@ async def test_a_silent_socket_leaves_its_room(pinging: Server) -> None:
         async with socket(pinging) as watcher, raw_socket(pinging) as raw:
             await watcher.join(poll)
             await raw.send(TEXT, json.dumps({"type": "JOIN_POLL", "pollId": poll["id"]}).encode())
-            await watcher.viewers(poll, 2)
+            await watcher.expect("POLL_UPDATE", viewers=2)
             await watcher.viewers(poll, 1, timeout=6)

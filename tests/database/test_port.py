@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymysql.converters import escape_item, escape_string
 
@@ -167,6 +167,7 @@ async def test_bulk_stores_any_text_as_it_is(database: SqlDatabase, texts: list[
     assert [await value(database, f"n{i}") for i in range(len(texts))] == texts
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     rows=st.lists(
         st.fixed_dictionaries(

@@ -148,11 +148,13 @@ async def workers(round: Round) -> None:
 
 async def _stalled(round: Round, stage: Stage, load: Load) -> None:
     async with stage.client() as client:
+        await load.rest()  # else what is answered from now on may be stored already
         for worker in stage.workers:
             os.kill(worker.pid, signal.SIGSTOP)
         offsets = await stage.sql(
             "SELECT `partition`, generation, last_id FROM log_offsets WHERE reader = 'sql'"
         )
+        load.resume()
         await load.until_answered(300)
         waiting = 0
         for partition, generation, at in offsets:

@@ -102,9 +102,10 @@ async def clocks(round: Round) -> None:
 
 async def _closes(round: Round, stage: Stage) -> None:
     scene = Scene(round, stage)
+    others = await scene.polls(4)  # and the people, where there are none yet
     at = (datetime.now(UTC) + timedelta(seconds=5)).isoformat(timespec="milliseconds")
     ending = await scene.polls(4, closesAt=at)
-    async with scene.act(made=[*ending, *await scene.polls(4)]) as load:
+    async with scene.act(made=[*ending, *others]) as load:
         async with asyncio.timeout(20):
             while load.codes.get("POLL_CLOSED", 0) < 40:
                 await asyncio.sleep(0.05)

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from app.config import SETTINGS
 from tests.harness.shapes import Memory
 from tests.services import free_port
@@ -90,6 +92,13 @@ class Process:
                 if mine and state not in "ZX" and int(entry.name) != os.getpid():
                     found[int(entry.name)] = command.strip()
         return found
+
+    def listens(self, port: int) -> bool:
+        """Whether the process itself (not a child) takes connections on ``port``."""
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            ends = psutil.Process(self.pid).net_connections("tcp")
+            return any(end.status == psutil.CONN_LISTEN and end.laddr.port == port for end in ends)
+        return False
 
     def terminate(self, seconds: float = STOP_SECONDS) -> int:
         """SIGTERM and a bounded wait; the exit code. Fails where it did not end or left something running."""
@@ -182,14 +191,15 @@ class Server:
     def _ready(self, process: Process, index: int) -> bool:
         end = time.monotonic() + READY_SECONDS
         while time.monotonic() < end and process.exit_code is None:
-            if self.readiness(index)[0] == 200:
+            # Whoever took the port first may be a server, too.
+            if self.readiness(index)[0] == 200 and process.listens(self._ports[index]):
                 return True
             time.sleep(0.05)
         return False
 
     def readiness(self, index: int = 0) -> tuple[int, Any]:
         """Status and body of ``/readyz``; 0 where nobody answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._ports[index], timeout=2)
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports[index], timeout=5)
         try:
             connection.request("GET", "/readyz")
             answer = connection.getresponse()

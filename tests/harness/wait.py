@@ -8,6 +8,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PAUSE = 0.02
+SOON = 2.0
+"""Seconds to a moment that is waited for: what must be done before it (a call, a few joins) takes a slow machine long."""
 
 
 async def eventually(

@@ -63,7 +63,7 @@ def bucket(minio_url: str) -> Bucket:
 
 @dataclass(frozen=True)
 class Kept:
-    """A server, and the names of the files that it keeps."""
+    """A server, and the names of the files that it keeps: fewer by and by, where an earlier test left some to be deleted."""
 
     server: Server
     names: Callable[[], set[str]]

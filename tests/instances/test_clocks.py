@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.harness.shapes import option_ids
-from tests.harness.wait import ahead, now, parse
+from tests.harness.wait import SOON, ahead, now, parse
 from tests.harness.websocket import socket
 from tests.instances import faults
 from tests.instances.conftest import OwnPair
@@ -24,7 +24,7 @@ async def test_a_close_at_a_time_is_the_same_where_a_hosts_clock_is_wrong(own: O
         not_tested(error)
     async with own(b=wrong | {"LOG_LEVEL": "info"}) as pair, contextlib.AsyncExitStack() as stack:
         owner = await pair.via_b.user()
-        poll = await pair.via_b.poll(owner, guests=True, opensAt=ahead(0.5), closesAt=ahead(2.5))
+        poll = await pair.via_b.poll(owner, guests=True, opensAt=ahead(SOON), closesAt=ahead(2 * SOON))
         here, there = [await stack.enter_async_context(socket(server)) for server in pair.both]
         for sock in (here, there):
             await sock.join(poll)

@@ -11,7 +11,7 @@ import redis.asyncio
 
 from tests.harness.http import Person
 from tests.harness.shapes import option_ids
-from tests.harness.wait import ahead, eventually
+from tests.harness.wait import SOON, ahead, eventually
 from tests.harness.websocket import Socket, socket
 from tests.instances.conftest import OwnPair
 from tests.instances.pair import Pair, Voting, in_room
@@ -95,7 +95,7 @@ async def test_opening_and_closing_by_hand_reach_both_instances(shared: Pair, ow
 
 
 async def test_opening_and_closing_by_time_reach_both_instances(shared: Pair, owner: Person) -> None:
-    poll = await shared.via_a.poll(owner, opensAt=ahead(0.7), closesAt=ahead(1.6))
+    poll = await shared.via_a.poll(owner, opensAt=ahead(SOON), closesAt=ahead(SOON + 1))
     async with watching(shared, poll) as watchers:
         opened = [await watcher.expect("POLL_CHANGED", poll={"status": "open"}) for watcher in watchers]
         closed = [await watcher.expect("POLL_CHANGED", poll={"status": "closed"}) for watcher in watchers]
@@ -166,7 +166,7 @@ async def test_an_instance_listens_to_a_poll_only_while_somebody_watches(
 async def test_a_poll_closes_on_time_though_the_instance_that_was_asked_is_dead(own: OwnPair) -> None:
     async with own() as pair:
         owner = await pair.via_a.user()
-        poll = await pair.via_a.poll(owner, closesAt=ahead(2))
+        poll = await pair.via_a.poll(owner, closesAt=ahead(SOON))
         (await pair.via_a.vote(owner, poll["id"], option_ids(poll)[:1])).fresh()
         async with socket(pair.b) as watcher:
             await watcher.join(poll)

@@ -108,6 +108,11 @@ async def logged(node: Node, generation: int = 1) -> int:
     return sum([await node.redis("XLEN", keys.log(p, generation)) for p in range(keys.partitions)])
 
 
+async def trimmed(node: Node) -> None:
+    """While a relay runs: it trims after it has noted its place."""
+    await eventually(lambda: logged(node), lambda entries: entries == 0, 10, "a trimmed log")
+
+
 async def vote(node: Node, polls: list[Rules], voters: range, turn: int = 1) -> list[Receipt]:
     """A ballot of each voter in each poll; those of later turns are changes, every fifth a retraction."""
     given: list[Ballot] = []

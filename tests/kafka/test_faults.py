@@ -11,6 +11,7 @@ from app.modules.vote import model
 from app.modules.vote.readers import KAFKA, LOST, READS
 from app.services.relaying import lag
 from app.utils.errors import PollroomError
+from app.workers.relay import AT_ONCE
 from tests.harness.process import Process
 from tests.harness.wait import eventually
 from tests.kafka.relayed import (
@@ -22,6 +23,7 @@ from tests.kafka.relayed import (
     logged,
     positions,
     relaying,
+    trimmed,
     vote,
 )
 from tests.recovery.backup import backup
@@ -50,10 +52,10 @@ async def test_a_broker_that_is_killed_and_restarted_loses_nothing(
                 await asyncio.to_thread(broker.start)
                 await caught_up(node, 60)
             await eventually(lambda: _error(relay), lambda error: error is None, 10)
+            await trimmed(node)
         messages = await equal(site, node, polls)
         in_order(messages)
         assert len(distinct(messages)) == len(given)
-        assert await logged(node) == 0
 
 
 async def _error(relay) -> str | None:  # type: ignore[no-untyped-def]
@@ -89,7 +91,8 @@ async def test_a_relay_killed_between_sending_and_its_offset_sends_again(on_mari
     """Its row is locked by us: it cannot note how far it came."""
     site = on_mariadb
     async with site.open(worker=True) as node:
-        polls = [await node.poll() for _ in range(3)]
+        # In two partitions at most: so many are sent at a time, and a third would wait until the lock is given up.
+        polls = [await node.poll() for _ in range(AT_ONCE)]
         async with relaying(node):
             await caught_up(node)
             given = await vote(node, polls, range(20))
@@ -106,7 +109,7 @@ async def test_a_relay_killed_between_sending_and_its_offset_sends_again(on_mari
                 for partition in range(3):
                     await model.lock_offset(q, KAFKA, partition)
                 given += await vote(node, polls, range(20), 2)
-                await eventually(site.messages, lambda found: len(found) == 120, 20, "messages")
+                await eventually(site.messages, lambda found: len(found) == 80, 20, "messages")
                 process.kill_leader()
         finally:
             process.kill()
@@ -116,7 +119,7 @@ async def test_a_relay_killed_between_sending_and_its_offset_sends_again(on_mari
             await caught_up(node, 40)
         messages = await equal(site, node, polls)
         in_order(messages)
-        assert len(messages) == len(given) + 60
+        assert len(messages) == len(given) + 40
         assert len(distinct(messages)) == len(given)
 
 
@@ -153,11 +156,11 @@ async def test_kafka_away_for_long_costs_the_log_no_more_than_the_limit(
             await caught_up(node, 60)
             await vote(node, polls, range(30), 5)
             await caught_up(node)
+            await trimmed(node)
         messages = await equal(site, node, polls)
         assert any(message["resent"] for message in messages)
         # Of the poll that nobody voted in meanwhile only what is new came again.
         assert not [m for m in messages if m["poll"] == polls[5].id and m["resent"] and m["seq"] < 20]
-        assert await logged(node) == 0
 
 
 async def test_a_new_generation_is_a_gap_that_is_filled(site: Relayed) -> None:
@@ -198,7 +201,7 @@ async def test_sql_put_back_to_a_backup(site: Relayed, relay_runs: bool) -> None
             put_back = await backup(site)
             await vote(node, polls, range(20, 40))
             await caught_up(node)
-            await eventually(lambda: logged(node), lambda n: n == 0, 10, "a trimmed log")
+            await trimmed(node)
             if relay_runs:
                 await put_back()
                 await node.drain()

@@ -5,7 +5,6 @@ import pytest
 from app.modules.vote import readers
 from app.utils.errors import PollroomError
 from tests.harness.process import run
-from tests.harness.wait import eventually
 from tests.kafka.relayed import (
     Relayed,
     caught_up,
@@ -15,6 +14,7 @@ from tests.kafka.relayed import (
     logged,
     positions,
     relaying,
+    trimmed,
     vote,
 )
 
@@ -29,12 +29,12 @@ async def test_every_ballot_is_relayed_in_order_of_its_poll(site: Relayed) -> No
             given = [*await vote(node, polls, range(40)), *await vote(node, polls, range(40), 2)]
             await caught_up(node)
             assert relay.error is None
+            await trimmed(node)
         messages = await equal(site, node, polls)
         in_order(messages)
         assert not any(message["resent"] for message in messages)
         said = sorted((m["poll"], m["seq"], tuple(m["optionIds"]), m["retracted"]) for m in messages)
         assert said == sorted((r.poll_id, r.seq, r.choices, not r.choices) for r in given)
-        assert await logged(node) == 0
 
 
 async def test_a_message_has_these_fields_and_no_voter(small: Relayed) -> None:
@@ -103,13 +103,13 @@ async def test_the_log_is_kept_for_the_slower_one_until_it_is_removed(on_mariadb
         polls = [await node.poll() for _ in range(3)]
         async with relaying(node):
             await caught_up(node)
-            await eventually(lambda: logged(node), lambda n: n == 0, 10, "a trimmed log")
+            await trimmed(node)
         await vote(node, polls, range(20))
         await node.drain()
         assert await logged(node) == 60
         async with relaying(node):
             await caught_up(node)
-            await eventually(lambda: logged(node), lambda n: n == 0, 10, "a trimmed log")
+            await trimmed(node)
         await vote(node, polls, range(20, 40))
         done = run(["relay", "--remove"], on_mariadb.environ())
         assert (done.returncode, done.stdout) == (0, "3 partitions are no longer relayed\n")
@@ -117,13 +117,14 @@ async def test_the_log_is_kept_for_the_slower_one_until_it_is_removed(on_mariadb
         assert await readers.behind(node.stores.database, "", 10) != []
         await vote(node, polls, range(40, 60))
         await node.drain()
-        await eventually(lambda: logged(node), lambda n: n == 0, 10, "a trimmed log")
+        await trimmed(node)
 
 
 async def test_a_second_relay_stands_by_and_takes_over(site: Relayed) -> None:
     async with site.open(worker=True) as node:
         polls = [await node.poll() for _ in range(3)]
         async with relaying(node):
+            await caught_up(node)  # before the first vote: what comes from SQL may come from the log, too
             await vote(node, polls, range(10))
             await caught_up(node)
             async with site.open() as other, relaying(other) as second:

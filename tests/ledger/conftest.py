@@ -25,6 +25,6 @@ async def between(own_redis: RedisServer) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def beyond(own_redis: RedisServer, between: Proxy) -> AsyncIterator[World]:
-    """The ledger behind ``between``, which takes Redis for silent after 0.2 s."""
-    async with world(own_redis.url, through=between.url, timeout=0.2) as made:
+    """The ledger behind ``between``, which takes Redis for silent after 0.5 s."""
+    async with world(own_redis.url, through=between.url, timeout=0.5) as made:
         yield made

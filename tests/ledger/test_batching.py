@@ -163,7 +163,7 @@ async def test_whoever_waits_when_the_delivery_ends_gets_an_answer(here: World) 
     held = await here.hold(other)
     futures = [here.ledger.cast(ballot(other, "ann", "a", "o1"))]
     await eventually(lambda: calls(here), lambda n: n > 0)
-    await here.direct.client_pause(500)
+    await here.direct.client_pause(60_000)
     futures.append(here.ledger.cast(ballot(poll, "ann", "a", "o1")))
     await asyncio.sleep(0)
     await asyncio.sleep(0)

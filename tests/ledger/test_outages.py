@@ -127,8 +127,8 @@ async def test_a_partition_that_is_not_verified_holds_up_no_other(own_redis: Red
             receipts(await here.cast(ballot(well, f"v{votes}", "a", "o1")))
             votes += 1
             assert not waiting.done()
-        elapsed = time.monotonic() - began
         again = await _calls(here) - before - votes
+        elapsed = time.monotonic() - began
         assert 2 <= again <= elapsed / RETRY_SECONDS + 1, "in its own time, however often the others are sent"
         here.verifying = here.verify
         assert [one.repeated for one in receipts(await answers([waiting]))] == [False]

@@ -9,7 +9,7 @@ from app.modules.poll.types import Rules
 from app.modules.vote import model
 from app.modules.vote.types import BallotRow
 from app.ports import Busy
-from tests.recovery.site import Node, Site, ballot, received
+from tests.recovery.site import Node, Site, ballot, received, until
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +38,7 @@ async def test_a_large_poll_is_loaded_while_others_vote_on(site: Site) -> None:
         await fill(node, large, BALLOTS)
         await node.redis("DEL", *node.stores.keys.poll(large.id))
         loading = asyncio.create_task(node.state(large))
+        await until(lambda: node.held(large), "a hold")  # whoever comes second gives up after 3 s
         # Nobody counts a vote beside those that are on their way.
         early = asyncio.create_task(other.cast(ballot(large, "early", "one", 0)))
         slowest, n, began_loading = 0.0, 0, time.monotonic()

@@ -71,6 +71,7 @@ async def test_rounds_do_not_touch_what_they_look_at(small: Site) -> None:
         await node.drain()
         unloader = Unloader(node.stores.database, node.stores.shelf, 3)
         began = time.monotonic()
+        await node.state(poll)  # its rest begins here, however long it took to drain
 
         async def gone() -> bool:
             await unloader.round()

@@ -25,7 +25,7 @@ class Client:
         self._process = process
         self._memory = memory
         self._changed = asyncio.Event()
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(1_000_000)  # below: those that tests give themselves
         self._pairs: dict[str, tuple[int, int]] = {}
         self.news: list[News] = []
         self.wire: list[str] = []

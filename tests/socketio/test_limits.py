@@ -26,14 +26,16 @@ Transports = tuple[str, ...]
 async def test_budgets_are_those_of_raw_sockets(
     library: str, where: Target, tmp_path: Path, transports: Transports
 ) -> None:
-    with serving(tmp_path, where.settings | ON | {"MESSAGE_RATE": "5"}) as server:
+    with serving(tmp_path, where.settings | ON | {"MESSAGE_RATE": "1"}) as server:
         async with (
             Api(server) as api,
             connected(library, server, await api.guest(), transports=transports) as c,
         ):
+            start = asyncio.get_running_loop().time()
             answers = await asyncio.gather(*(c.ask("leave_poll", {"pollId": "x"}) for _ in range(30)))
+            took = asyncio.get_running_loop().time() - start
             refused = [answer for answer in answers if answer["type"] == "ERROR"]
-            assert 5 <= len(refused) <= 25
+            assert 30 - (2 + took + 1) <= len(refused) < 30  # one of the burst of two went to the handshake
             assert all(a["code"] == "RATE_LIMITED" and a["retryAfter"] > 0 for a in refused)
             assert not [news for news in c.news if news["news"] == "disconnect"]
             for _ in range(150):  # whoever does not listen is let go, and may come back
@@ -58,7 +60,8 @@ async def test_sockets_of_both_transports_are_counted_together(
 
         async def again() -> bool:
             async with bare_socket(server) as sock:
-                return bool((await sock.either("WELCOME", timeout=2)) and True)
+                await sock.until(lambda: True if sock.frames or not sock.is_open else None, "an answer")
+                return bool(sock.frames)
 
         await eventually(again, bool, 10, "room for another one")
 
@@ -142,14 +145,14 @@ async def _hung_up(transport: asyncio.WriteTransport) -> None:
 
 
 async def test_a_silent_client_is_dropped(where: Target, tmp_path: Path) -> None:
-    with serving(tmp_path, where.settings | ON | {"PING_INTERVAL": "0.5"}) as server:
+    with serving(tmp_path, where.settings | ON | {"PING_INTERVAL": "2"}) as server:
         async with Api(server) as api, socket(server) as raw:
             poll = await api.poll(await api.user())
             await raw.join(poll)
             async with polling(server) as session:
                 await session.post(f'42["join_poll",{{"pollId":"{poll["id"]}"}}]')
-                await raw.viewers(poll, 2)
-                await raw.viewers(poll, 1, timeout=10)  # it never answers the ping
+                await raw.expect("POLL_UPDATE", viewers=2)
+                await raw.viewers(poll, 1, timeout=15)  # it never answers the ping
 
 
 async def test_an_engine_without_a_handshake_does_not_stay(server: Server) -> None:

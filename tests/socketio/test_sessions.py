@@ -77,18 +77,26 @@ async def test_expiry_ends_the_connection_unless_renewed(
     library: str, where: Target, tmp_path: Path, transports: Transports
 ) -> None:
     with serving(tmp_path, where.settings | ON | {"ACCESS_TOKEN_SECONDS": "2"}) as server:
-        async with Api(server) as api:
-            one, other = await api.user(), await api.user()
-            async with (
-                started(library, server, one, transports=transports) as client,
-                started(library, server, other, transports=transports) as renewing,
-            ):
-                await renewing.event("authenticated")
-                fresh = ok(await api.post("/auth/refresh", {"refreshToken": other.refresh}))["accessToken"]
-                renewed = await renewing.ask("auth", {"token": fresh})
-                assert renewed["type"] == "AUTHENTICATED"
-                assert (await client.event("error"))["code"] == "TOKEN_EXPIRED"
-                await client.hears("disconnect", reason="io server disconnect")
-                assert (await renewing.event("error"))["code"] == "TOKEN_EXPIRED"
-                known = await renewing.event("authenticated")
-                assert renewed["expiresAt"] >= known["expiresAt"]
+        async with (
+            Api(server) as api,
+            started(library, server, transports=transports) as client,
+            started(library, server, transports=transports) as renewing,
+        ):
+            # The tokens come once both clients run: a process may take longer to start than they live.
+            for each in (client, renewing):
+                await each.hears("connect")
+            one, other = await api.guests(2)
+            for each, who in ((client, one), (renewing, other)):
+                await each.do("disconnect")
+                await each.do("token", token=who.token)
+                await each.do("connect")
+            for each in (client, renewing):
+                await each.event("authenticated")
+            fresh = ok(await api.post("/auth/refresh", {"refreshToken": other.refresh}))["accessToken"]
+            renewed = await renewing.ask("auth", {"token": fresh})
+            assert renewed["type"] == "AUTHENTICATED"
+            assert (await client.event("error"))["code"] == "TOKEN_EXPIRED"
+            await client.hears("disconnect", reason="io server disconnect")
+            assert (await renewing.event("error"))["code"] == "TOKEN_EXPIRED"
+            known = await renewing.event("authenticated")
+            assert renewed["expiresAt"] >= known["expiresAt"]
