@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-_ORIGIN: Final = re.compile(r"https?://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
-_NODE: Final = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
-_CLUSTER: Final = re.compile(rf"rediss?\+cluster://([^@/?#]*@)?{_NODE}(,{_NODE})*/?(\?.*)?")
+from app import addresses
+
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _SECRET_BYTES: Final = 32
 
@@ -134,12 +133,6 @@ def _partitions(text: str) -> int | None:
     return None if not text else int(_whole(16, 1, 1024).parse(text))
 
 
-def _host(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", text):
-        raise ValueError
-    return text
-
-
 def _folder(text: str) -> Path:
     path = Path(text).expanduser().resolve()
     if path.exists() and not path.is_dir():
@@ -147,49 +140,10 @@ def _folder(text: str) -> Path:
     return path
 
 
-def _database_url(text: str) -> str | None:
-    if not text:
-        return None
-    url = urlsplit(text)
-    if url.scheme in ("mysql", "mysql+aiomysql"):
-        if not url.hostname or url.port == 0 or not re.fullmatch(r"/[^/]+", url.path):
-            raise ValueError
-        return "mysql+aiomysql" + text[len(url.scheme) :]
-    # Each connection to ":memory:" would have a database of its own.
-    if url.scheme != "sqlite+aiosqlite" or url.netloc or len(url.path) < 2 or url.path == "/:memory:":
-        raise ValueError
-    return text
-
-
-def _redis_url(text: str) -> str | None:
-    if not text:
-        return None
-    url = urlsplit(text)
-    if url.scheme in ("redis", "rediss"):
-        if not url.hostname or url.port == 0 or not re.fullmatch(r"(/[0-9]*)?", url.path):
-            raise ValueError
-    elif url.scheme in ("redis+cluster", "rediss+cluster"):
-        if not _CLUSTER.fullmatch(text):
-            raise ValueError
-    elif url.scheme != "unix" or len(url.path) < 2:
-        raise ValueError
-    return text
-
-
 def _secret(text: str) -> str | None:
     if text and len(text.encode()) < _SECRET_BYTES:
         raise ValueError
     return text or None
-
-
-def _s3_endpoint(text: str) -> str | None:
-    if not text:
-        return None
-    url = urlsplit(text)
-    named = url.scheme in ("http", "https") and url.hostname and url.port != 0
-    if not named or "@" in url.netloc or url.path not in ("", "/") or url.query or url.fragment:
-        raise ValueError
-    return f"{url.scheme}://{url.netloc}"
 
 
 def _bucket(text: str) -> str:
@@ -204,35 +158,10 @@ def _key(text: str) -> str | None:
     return text or None
 
 
-def _public_url(text: str) -> str | None:
-    if not text:
-        return None
-    url = urlsplit(text)
-    if url.scheme not in ("http", "https") or not url.hostname or url.port == 0 or url.query or url.fragment:
-        raise ValueError
-    return text.rstrip("/")
-
-
-def _brokers(text: str) -> tuple[str, ...]:
-    brokers = tuple(broker.strip() for broker in text.split(",") if broker.strip())
-    for broker in brokers:
-        found = re.fullmatch(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", broker)
-        if found is None or not 0 < int(found[1]) < 65_536:
-            raise ValueError
-    return brokers
-
-
 def _topic(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", text) or text in (".", ".."):
         raise ValueError
     return text
-
-
-def _origins(text: str) -> frozenset[str]:
-    origins = frozenset(origin.strip().lower() for origin in text.split(",") if origin.strip())
-    if not all(_ORIGIN.fullmatch(origin) for origin in origins):
-        raise ValueError
-    return origins
 
 
 def _socketio(text: str) -> bool:
@@ -275,31 +204,38 @@ def _kept_secret(folder: Path) -> str:
 
 
 SETTINGS: Final[Mapping[str, Setting]] = {
-    "HOST": Setting("127.0.0.1", "an address or host name to listen on", _host),
+    "HOST": Setting("127.0.0.1", "an address or host name to listen on", addresses.host),
     "PORT": _whole(8000, 0, 65535),
     "DATA_DIR": Setting("./data", "a folder", _folder),
     "DATABASE_URL": Setting(
         "",
         "mysql+aiomysql://user:password@host:port/database or sqlite+aiosqlite:///path, "
-        "or empty for SQLite in DATA_DIR",
-        _database_url,
+        "or empty for SQLite in DATA_DIR; options, of mysql alone: ssl=true (or false), with it ssl_ca=/file.pem "
+        "(that can be read), unix_socket=/path",
+        addresses.database_url,
     ),
     "REDIS_URL": Setting(
         "",
         "redis://, rediss:// or unix:// with a host or path, redis+cluster:// or rediss+cluster:// with hosts "
-        "(commas between several), or empty for a private one in DATA_DIR",
-        _redis_url,
+        "(commas between several), or empty for a private one in DATA_DIR; options: db=number where it is no cluster, "
+        "for rediss ssl_ca_certs, ssl_certfile, with it ssl_keyfile=/file.pem (that can be read), "
+        "ssl_check_hostname=true or false, ssl_cert_reqs=none, optional or required",
+        addresses.redis_url,
     ),
     "JWT_SECRET": Setting("", f"{_SECRET_BYTES} bytes or more", _secret),
-    "S3_ENDPOINT": Setting("", "http:// or https:// with a host, or empty for DATA_DIR/images", _s3_endpoint),
+    "S3_ENDPOINT": Setting(
+        "", "http:// or https:// with a host, or empty for DATA_DIR/images", addresses.s3_endpoint
+    ),
     "S3_BUCKET": Setting("pollroom", "a bucket's name: 3 to 63 of a-z 0-9 . -", _bucket),
     "S3_ACCESS_KEY": Setting("", "printable ASCII without spaces", _key),
     "S3_SECRET_KEY": Setting("", "printable ASCII without spaces", _key),
-    "S3_PUBLIC_URL": Setting("", "http:// or https:// with a host, or empty", _public_url),
-    "KAFKA_BROKERS": Setting("", "host:port, with commas between several, or empty", _brokers),
+    "S3_PUBLIC_URL": Setting("", "http:// or https:// with a host, or empty", addresses.public_url),
+    "KAFKA_BROKERS": Setting("", "host:port, with commas between several, or empty", addresses.brokers),
     "KAFKA_TOPIC": Setting("pollroom.votes", "a topic's name: 1 to 249 of a-z A-Z 0-9 . _ -", _topic),
     "KAFKA_LAG_LIMIT": _whole(1_000_000, 1, 1_000_000_000),
-    "ALLOWED_ORIGINS": Setting("", "scheme://host[:port], with commas between several, or empty", _origins),
+    "ALLOWED_ORIGINS": Setting(
+        "", "scheme://host[:port], with commas between several, or empty", addresses.origins
+    ),
     "SOCKETIO": Setting(
         "off", "off, or on where python-socketio is installed (pip install .[socketio])", _socketio
     ),

@@ -19,6 +19,18 @@ from app.adapters.lanes import BUSY_SECONDS, STATEMENT_SECONDS, Fault, Lane
 from app.adapters.sql import Dialect, Query
 from app.ports import Value
 
+_authenticate = aiomysql.Connection._request_authentication
+
+
+async def _authenticate_encrypted(connection: Any) -> None:
+    """aiomysql would log in in plain text where the server, or somebody in between, says that it has no TLS."""
+    if connection._ssl_context and not connection.server_capabilities & CLIENT.SSL:
+        raise ssl.SSLError(1, "the server has no TLS, which ssl=true demands")
+    await _authenticate(connection)
+
+
+aiomysql.Connection._request_authentication = _authenticate_encrypted
+
 
 class MySQL:
     """MySQL 8.0 and MariaDB 10.6 or later, by aiomysql.
@@ -34,9 +46,10 @@ class MySQL:
     one_writer = False
 
     def __init__(self, url: DatabaseURL) -> None:
+        """``ssl=true``: encrypted or not at all, with a certificate of ``ssl_ca``, else of the system's authorities."""
         options: dict[str, Any] = {}
         if url.options.get("ssl", "").lower() == "true":
-            options["ssl"] = ssl.create_default_context()
+            options["ssl"] = ssl.create_default_context(cafile=url.options.get("ssl_ca"))
         self._backend = MySQLBackend(
             url,
             min_size=0,
