@@ -233,7 +233,7 @@ def locked_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
-@pytest.mark.parametrize("mistake", ["password", "no password", "number", "server"])
+@pytest.mark.parametrize("mistake", ["password", "no password", "cluster", "number", "server"])
 async def test_a_redis_that_will_never_do(
     tmp_path: Path,
     settings: dict[str, str],
@@ -250,6 +250,10 @@ async def test_a_redis_that_will_never_do(
             "invalid username-password pair.*",
         ),
         "no password": (f"redis://127.0.0.1:{locked_redis.port}/0", "Authentication required.*"),
+        "cluster": (
+            f"redis+cluster://:{PASSWORD}@127.0.0.1:{locked_redis.port}",
+            "no node of the cluster answers: invalid username-password pair.*",
+        ),
         "number": (urlsplit(redis_server_url)._replace(path="/77").geturl(), "DB index is out of range"),
         "server": (f"redis://:{PASSWORD}@{mysql.hostname}:{mysql.port or 3306}/0", "Protocol.*"),
     }[mistake]

@@ -42,11 +42,14 @@ def hopeless(error: BaseException) -> bool:
     """
     cause: BaseException | None = error
     while cause is not None:
-        if type(cause) in _TLS:
+        if type(cause) in _TLS or isinstance(
+            cause, AuthenticationError | NoPermissionError | InvalidResponse
+        ):
+            return True
+        if isinstance(cause, ResponseError) and "DB index is out of range" in str(cause):
             return True
         cause = cause.__cause__ or cause.__context__  # the library names no cause
-    wrong = isinstance(error, AuthenticationError | NoPermissionError | InvalidResponse)
-    return wrong or (isinstance(error, ResponseError) and "DB index is out of range" in str(error))
+    return False
 
 
 class _Cancellable:

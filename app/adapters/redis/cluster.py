@@ -46,6 +46,7 @@ class Cluster(AsyncCoreCommands):
         self._connections = connections
         self._clients: dict[Address, Redis] = {}
         self._known = set(self._seeds)
+        self._failure: Exception | None = None
         # (first slot, last slot, config epoch, master)
         self._ranges: list[tuple[int, int, int, Address]] = []
         self._places: dict[str, Redis] = {}
@@ -146,7 +147,7 @@ class Cluster(AsyncCoreCommands):
             self._take([line for view in views if view is not None for line in view])
             self._doubted -= doubted
         elif not self._ranges:
-            raise ConnectionError("no node of the cluster answers")
+            raise ConnectionError("no node of the cluster answers") from self._failure
 
     async def _ask(self, address: Address) -> list[Described] | None:
         """The cluster as one node sees it; none where it does not answer."""
@@ -154,7 +155,8 @@ class Cluster(AsyncCoreCommands):
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 nodes = await client.execute_command("CLUSTER NODES")
-        except (*SILENT, RedisError):  # a seed that is no part of the cluster any more, too
+        except (*SILENT, RedisError) as error:  # a seed that is no part of the cluster any more, too
+            self._failure = error
             return None
         return described(nodes, address)
 
