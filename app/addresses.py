@@ -97,16 +97,16 @@ def public_url(text: str) -> str | None:
 
 
 def brokers(text: str) -> tuple[str, ...]:
-    brokers = tuple(broker.strip() for broker in text.split(",") if broker.strip())
-    for broker in brokers:
+    named = tuple(broker.strip() for broker in text.split(",") if broker.strip())
+    for broker in named:
         found = re.fullmatch(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", broker)
         if found is None or not 0 < int(found[1]) < 65_536:
             raise ValueError
-    return brokers
+    return named
 
 
 def origins(text: str) -> frozenset[str]:
-    origins = frozenset(origin.strip().lower() for origin in text.split(",") if origin.strip())
-    if not all(_ORIGIN.fullmatch(origin) for origin in origins):
+    named = frozenset(origin.strip().lower() for origin in text.split(",") if origin.strip())
+    if not all(_ORIGIN.fullmatch(origin) for origin in named):
         raise ValueError
-    return origins
+    return named

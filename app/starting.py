@@ -1,9 +1,11 @@
 """A start that must wait, or cannot go on: which setting leads to what does not answer, and what it said."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from app.adapters.lanes import Denied, said
 from app.adapters.redis.client import FAILED, REFUSED, SILENT, hopeless
@@ -11,6 +13,9 @@ from app.utils import logger
 from app.utils.errors import PollroomError
 
 START_SECONDS, AGAIN_SECONDS = 30.0, 0.2
+
+# Not their subclasses that say how a handshake was cut short: a server that stops does so, too.
+_TLS: Final = (ssl.SSLError, ssl.SSLCertVerificationError)
 
 _log = logger.get(__name__)
 
@@ -27,7 +32,7 @@ def naming(setting: str, what: str) -> Iterator[None]:
     except Denied as error:
         raise StartError(f"{setting}: {error}") from error
     except (PollroomError, *FAILED) as error:
-        silent = isinstance(error, (PollroomError, *SILENT)) and not hopeless(error)
+        silent = isinstance(error, (PollroomError, *SILENT)) and not _in_vain(error)
         raise StartError(
             f"{setting}: {what} {'does not answer' if silent else 'cannot be used'} ({_cause(error)})"
         ) from error
@@ -41,12 +46,21 @@ async def awaited(what: str, ask: Callable[[], Awaitable[None]]) -> None:
         try:
             return await ask()
         except (PollroomError, *SILENT, *REFUSED) as error:
-            if hopeless(error) or time.monotonic() > until:
+            if _in_vain(error) or time.monotonic() > until:
                 raise
             if not logged:
                 _log.warning(f"waiting for {what}", error=_cause(error), seconds=START_SECONDS)
                 logged = True
         await asyncio.sleep(AGAIN_SECONDS)
+
+
+def _in_vain(error: BaseException | None) -> bool:
+    """A setting is wrong: what Redis calls so, a certificate that is not trusted, a server without TLS."""
+    while error is not None:
+        if hopeless(error) or type(error) in _TLS:
+            return True
+        error = error.__cause__ or error.__context__  # redis-py names no cause
+    return False
 
 
 def _cause(error: BaseException) -> str:

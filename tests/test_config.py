@@ -94,6 +94,28 @@ def test_empty_and_blank_are_unset(tmp_path: Path) -> None:
         ("ALLOWED_ORIGINS", "example.org"),
         ("ALLOWED_ORIGINS", "https://example.org/"),
         ("ALLOWED_ORIGINS", "https://a.example, null"),
+        ("DATABASE_URL", "mysql://db/polls?ssl=yes"),
+        ("DATABASE_URL", "mysql://db/polls?ssl="),
+        ("DATABASE_URL", "mysql://db/polls?ssl"),
+        ("DATABASE_URL", "mysql://db/polls?SSL=true"),
+        ("DATABASE_URL", "mysql://db/polls?ssl=true&ssl=false"),
+        ("DATABASE_URL", "mysql://db/polls?ssl=true&ssl_ca=/no/such/file.pem"),
+        ("DATABASE_URL", "mysql://db/polls?ssl=true&ssl_ca=ca.pem"),
+        ("DATABASE_URL", f"mysql://db/polls?ssl_ca={__file__}"),
+        ("DATABASE_URL", f"mysql://db/polls?ssl=false&ssl_ca={__file__}"),
+        ("DATABASE_URL", "mysql://db/polls#?ssl=true"),
+        ("DATABASE_URL", "mysql://db/polls?max_size=many"),
+        ("DATABASE_URL", "sqlite+aiosqlite:////tmp/x.db?cache=shared"),
+        ("REDIS_URL", "redis://cache?foo=1"),
+        ("REDIS_URL", "redis://cache?db=first"),
+        ("REDIS_URL", "redis://cache?socket_timeout=60"),
+        ("REDIS_URL", f"redis://cache?ssl_ca_certs={__file__}"),
+        ("REDIS_URL", "rediss://cache?ssl_ca_certs=/no/such/file.pem"),
+        ("REDIS_URL", "rediss://cache?ssl_cert_reqs=perhaps"),
+        ("REDIS_URL", "rediss://cache?ssl_check_hostname=no"),
+        ("REDIS_URL", f"rediss://cache?ssl_keyfile={__file__}"),
+        ("REDIS_URL", "unix:///run/redis.sock?ssl_cert_reqs=none"),
+        ("REDIS_URL", "redis+cluster://a:1,b:2?db=1"),
     ],
 )
 def test_wrong_value_fails_with_name_and_what_is_allowed(tmp_path: Path, name: str, value: str) -> None:
@@ -131,6 +153,18 @@ def test_good_values(tmp_path: Path) -> None:
     assert not settings.embedded_database
     assert settings.allowed_origins == {"https://polls.example", "http://localhost:3000", "http://[::1]:8080"}
     assert read(tmp_path, REDIS_URL="unix:///run/redis.sock").redis_url == "unix:///run/redis.sock"
+
+
+def test_good_options_of_urls(tmp_path: Path) -> None:
+    for name, url in (
+        ("DATABASE_URL", f"mysql+aiomysql://db/polls?ssl=true&ssl_ca={__file__}"),
+        ("DATABASE_URL", "mysql+aiomysql://db/polls?ssl=False&unix_socket=/run/mysqld/mysqld.sock"),
+        ("REDIS_URL", "unix:///run/redis.sock?db=1"),
+        ("REDIS_URL", f"rediss://cache/2?ssl_certfile={__file__}&ssl_keyfile={__file__}&ssl_cert_reqs=none"),
+        ("REDIS_URL", f"rediss+cluster://a:1,b:2?ssl_ca_certs={__file__}&ssl_check_hostname=false"),
+    ):
+        found = read(tmp_path, **{"JWT_SECRET": SECRET, name: url})
+        assert url == (found.database_url if name == "DATABASE_URL" else found.redis_url)
 
 
 def test_secrets_do_not_show(tmp_path: Path) -> None:

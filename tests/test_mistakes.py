@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from app import starting
-from app.config import SETTINGS, ConfigError, Settings
+from app.config import Settings
 from app.starting import StartError
 from app.stores import migrate, open_stores
 from tests.harness.process import Process, run
@@ -136,52 +136,6 @@ async def test_a_database_that_is_not_there(
         url, cause = f"sqlite+aiosqlite:///{tmp_path}/no/folder/x.db", "unable to open database file"
     settings |= {"DATABASE_URL": url, "REDIS_URL": redis_url}
     refused(command, settings, rf"DATABASE_URL: the database does not answer \({cause}\)")
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "mysql://db/polls?ssl=yes",
-        "mysql://db/polls?ssl=",
-        "mysql://db/polls?ssl",
-        "mysql://db/polls?SSL=true",
-        "mysql://db/polls?ssl=true&ssl=false",
-        "mysql://db/polls?ssl=true&ssl_ca=/no/such/file.pem",
-        "mysql://db/polls?ssl=true&ssl_ca=ca.pem",
-        f"mysql://db/polls?ssl_ca={__file__}",
-        f"mysql://db/polls?ssl=false&ssl_ca={__file__}",
-        "mysql://db/polls#?ssl=true",
-        "mysql://db/polls?max_size=many",
-        "sqlite+aiosqlite:////tmp/x.db?cache=shared",
-        "redis://cache?foo=1",
-        "redis://cache?db=first",
-        "redis://cache?socket_timeout=60",
-        f"redis://cache?ssl_ca_certs={__file__}",
-        "rediss://cache?ssl_ca_certs=/no/such/file.pem",
-        "rediss://cache?ssl_cert_reqs=perhaps",
-        "rediss://cache?ssl_check_hostname=no",
-        f"rediss://cache?ssl_keyfile={__file__}",
-        "unix:///run/redis.sock?ssl_cert_reqs=none",
-        "redis+cluster://a:1,b:2?db=1",
-    ],
-)
-async def test_an_option_that_is_none(settings: dict[str, str], url: str) -> None:
-    name = "REDIS_URL" if urlsplit(url).scheme.startswith(("redis", "unix")) else "DATABASE_URL"
-    with pytest.raises(ConfigError) as caught:
-        Settings.from_env(settings | {name: url})
-    assert str(caught.value) == f"{name} must be {SETTINGS[name].allowed}"
-
-
-async def test_options_that_are(settings: dict[str, str]) -> None:
-    for name, url in (
-        ("DATABASE_URL", f"mysql+aiomysql://db/polls?ssl=true&ssl_ca={__file__}"),
-        ("DATABASE_URL", "mysql+aiomysql://db/polls?ssl=False&unix_socket=/run/mysqld/mysqld.sock"),
-        ("REDIS_URL", "unix:///run/redis.sock?db=1"),
-        ("REDIS_URL", f"rediss://cache/2?ssl_certfile={__file__}&ssl_keyfile={__file__}&ssl_cert_reqs=none"),
-        ("REDIS_URL", f"rediss+cluster://a:1,b:2?ssl_ca_certs={__file__}&ssl_check_hostname=false"),
-    ):
-        read = Settings.from_env(settings | {name: url})
-        assert url == (read.database_url if name == "DATABASE_URL" else read.redis_url)
 
 
 @COMMANDS

@@ -1,8 +1,7 @@
 """Connections to Redis. The library's own retries are off: one lost reply would make one write two."""
 
 import asyncio
-import ssl
-from typing import Any, Final
+from typing import Any
 
 from redis.asyncio import Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
@@ -31,25 +30,11 @@ FAILED = (*SILENT, *REFUSED, InvalidResponse)
 """Any of them, and an answer that is none of Redis."""
 
 
-# Not their subclasses that say how a handshake was cut short: a server that stops does so, too.
-_TLS: Final = (ssl.SSLError, ssl.SSLCertVerificationError)
-
-
 def hopeless(error: BaseException) -> bool:
-    """The URL is wrong, and waiting is in vain: the password, the user, the number of the database, or the server.
-
-    Also of SQL's errors: a certificate that is not trusted, a server without TLS.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        if type(cause) in _TLS or isinstance(
-            cause, AuthenticationError | NoPermissionError | InvalidResponse
-        ):
-            return True
-        if isinstance(cause, ResponseError) and "DB index is out of range" in str(cause):
-            return True
-        cause = cause.__cause__ or cause.__context__  # the library names no cause
-    return False
+    """The URL is wrong, and waiting is in vain: the password, the user, the number of the database, or the server."""
+    if isinstance(error, AuthenticationError | NoPermissionError | InvalidResponse):
+        return True
+    return isinstance(error, ResponseError) and "DB index is out of range" in str(error)
 
 
 class _Cancellable:

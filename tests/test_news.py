@@ -1,0 +1,35 @@
+"""What rooms are told is never dated before what it tells of."""
+
+import json
+
+from app.modules.poll.service import compose
+from app.modules.poll.types import NewPoll, view
+from app.modules.vote.types import PollState
+from app.services.feed import Feed, News
+
+
+def test_a_close_is_not_dated_before_it_though_our_clock_lags_behind_redis() -> None:
+    rules = compose(NewPoll("Tea?", ["yes", "no"]), "owner", 1000)
+    state = PollState(
+        poll_id=rules.id,
+        now=2000,
+        epoch=1,
+        seq=2,
+        version=rules.version,
+        owner_id="owner",
+        opens=1000,
+        closes=2000,
+        opened=True,
+        closed=2000,
+        deleted=False,
+        draft=False,
+        accepted=False,
+        voters=0,
+    )
+    feed = Feed(rules, state, 15, lambda r, s: view(r, s.status, s.opens, s.closes, str))
+    told = json.loads(News("POLL_CHANGED", feed, now=1999).encoded(counts=True))
+    assert told["serverTime"] == told["poll"]["closesAt"] == "1970-01-01T00:00:02.000Z"
+    assert (
+        json.loads(News("POLL_CHANGED", feed, now=2500).encoded(counts=True))["serverTime"]
+        > told["serverTime"]
+    )
