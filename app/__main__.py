@@ -10,25 +10,25 @@ import click
 import msgspec
 import uvloop
 
-from app.adapters.migrations import MigrationError
-from app.adapters.redis.child import AlreadyRunning, ChildError
-from app.adapters.redis.client import REFUSED, SILENT
-from app.config import ConfigError, Settings
-from app.main import open_web
-from app.modules.vote.model import oldest_dead_letters
-from app.server import serve, until_signalled
-from app.simulate import MOST_POLLS, MOST_VOTERS, Plan, Refused, Screen, TooFewFiles, addresses, simulate
-from app.starting import StartError
-from app.stores import NotMigrated, migrate, open_stores, remove_relay
-from app.utils import logger
-from app.utils.errors import PollroomError
+from .adapters.redis.connection.client import REFUSED, SILENT
+from .adapters.redis.embedded.server_process import AlreadyRunning, ServerProcessError
+from .adapters.sql.migrations import MigrationError
+from .bootstrap.resources import NotMigrated, migrate, open_resources, remove_relay
+from .bootstrap.server import serve, until_signalled
+from .bootstrap.settings import ConfigError, Settings
+from .bootstrap.startup import StartError
+from .bootstrap.web import open_web
+from .domain.errors import PollroomError
+from .repositories.ballots import oldest_dead_letters
+from .simulate import MOST_POLLS, MOST_VOTERS, Plan, Refused, Screen, TooFewFiles, addresses, simulate
+from .utils import logger
 
 EXPECTED = (
     ConfigError,
     StartError,
     NotMigrated,
     AlreadyRunning,
-    ChildError,
+    ServerProcessError,
     MigrationError,
     PollroomError,
     *SILENT,
@@ -59,7 +59,7 @@ def serve_() -> None:
 
     async def work(settings: Settings) -> int:
         async with (
-            open_stores(settings) as stores,
+            open_resources(settings) as stores,
             open_web(stores, embedded_worker=settings.embedded_database) as web,
         ):
             await serve(web, lambda address: click.echo(f"Pollroom listens on {address}"))
@@ -73,7 +73,7 @@ def worker() -> None:
     """Store the vote log in SQL, and close polls whose time has come."""
 
     async def work(settings: Settings) -> int:
-        async with open_stores(settings) as stores:
+        async with open_resources(settings) as stores:
             vote_worker, kafka = stores.worker(), stores.relay()
             works = [vote_worker.run(), vote_worker.sweep(stores.ledger.read), stores.unloader().run()]
             return await _until_stopped("The vote worker runs.", *works, *([kafka.run()] if kafka else []))
@@ -105,7 +105,7 @@ def relay(remove: bool) -> None:
             return 0
         if not settings.kafka_brokers:
             raise ConfigError("KAFKA_BROKERS", "set for a relay")
-        async with open_stores(settings) as stores:
+        async with open_resources(settings) as stores:
             kafka = stores.relay()
             return await _until_stopped("The relay runs.", kafka.run()) if kafka else 1
 
@@ -134,7 +134,7 @@ def recount(poll: str | None, every: bool, mend: bool) -> None:
 
     async def work(settings: Settings) -> int:
         differing = compared = 0
-        async with open_stores(settings, beside=True) as stores:
+        async with open_resources(settings, beside=True) as stores:
             await stores.worker().drain()
             recounter = stores.recounter()
             ids = recounter.every_poll() if poll is None else _one(poll)
@@ -164,7 +164,7 @@ def dead_letters(replay: bool) -> None:
     """List log entries that SQL refused; their polls stay unavailable. Exit status 1 where some remain."""
 
     async def work(settings: Settings) -> int:
-        async with open_stores(settings, beside=True) as stores:
+        async with open_resources(settings, beside=True) as stores:
             stored, refused, after = 0, 0, ""
             while replay:
                 done, left, after = await stores.recorder().replay(after)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from app.adapters.redis.child import bound
+from app.adapters.redis.embedded.server_process import bound
 from bench import machine
 
 STOP_SECONDS = 20.0

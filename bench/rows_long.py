@@ -11,10 +11,10 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from app.adapters.redis.clock import RedisClock
-from app.adapters.redis.keys import Keys
-from app.adapters.redis.ledger import RedisLedger
-from app.modules.vote.types import Ballot
+from app.adapters.redis.connection.clock import RedisClock
+from app.adapters.redis.connection.keys import Keys
+from app.adapters.redis.ledger.ledger import RedisLedger
+from app.domain.ballots import Ballot
 from bench import machine
 from bench.load import Load, Plan
 from bench.report import Results

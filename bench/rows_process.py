@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from app.adapters.redis.keys import Keys
+from app.adapters.redis.connection.keys import Keys
 from bench import machine
 from bench.load import Load, Plan
 from bench.process import Running
@@ -18,7 +18,7 @@ from bench.rows_rooms import room
 from bench.rows_votes import VOTE, opening
 from bench.run import Bench
 from bench.stack import PARTITIONS, Stack, wait_ready
-from tests.services import free_port
+from tools.servers import free_port
 
 START_SECONDS: Final = 30.0
 

@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import pymysql
 import redis
 
-from app.config import SETTINGS
+from app.bootstrap.settings import SETTINGS
 from bench import machine
 from bench.process import Missing, Running
-from tests.services import MariaDB, free_port, redis_server
-from tests.services import Missing as NotInstalled
+from tools.servers import MariaDB, free_port, redis_server
+from tools.servers import Missing as NotInstalled
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 READY_SECONDS: Final = 60.0

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 import aiomysql
 
-from app.adapters.redis.child import bound
-from tests.harness.process import environment
-from tests.services import Missing, mariadb, redis_server
+from app.adapters.redis.embedded.server_process import bound
+from tools.harness.process import environment
+from tools.servers import Missing, mariadb, redis_server
 
 DEFAULTS = ["--voters", "2000", "--polls", "5"]
 START_SECONDS = 30

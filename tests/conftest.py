@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person
-from tests.harness.process import LIVE, Server, serving
 from tests.harness.targets import TARGETS, Target, target
-from tests.harness.websocket import Socket, Sockets, bare_socket, socket
+from tools.harness.http import Api, Person
+from tools.harness.process import LIVE, Server, serving
+from tools.harness.websocket import Socket, Sockets, bare_socket, socket
 
 Open = Callable[..., AbstractAsyncContextManager[Socket]]
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis.asyncio
 
-from tests.services import (
+from tools.servers import (
     Missing,
     RedisServer,
     Server,

@@ -12,19 +12,19 @@ from typing import Any
 import jwt
 import pytest
 
-from app.adapters.database import SqlDatabase
-from app.adapters.redis.client import connect
-from app.adapters.redis.clock import RedisClock
-from app.adapters.redis.keys import Keys
-from app.adapters.redis.pubsub import RedisBus
-from app.modules.user import model
-from app.modules.user.types import Guest, Login, Refresh, Register, Session
-from app.services.auth import CHANNEL, Auth
-from app.services.passwords import Passwords
-from app.utils.errors import PollroomError
-from tests.harness.wait import eventually
+from app.adapters.redis.connection.client import connect
+from app.adapters.redis.connection.clock import RedisClock
+from app.adapters.redis.connection.keys import Keys
+from app.adapters.redis.pubsub.bus import RedisBus
+from app.adapters.sql.database import SqlDatabase
+from app.domain.errors import PollroomError
+from app.domain.users import Guest, Login, Refresh, Register, Session
+from app.repositories import users as model
+from app.services.accounts.password_hashing import PasswordHashing
+from app.services.accounts.sessions import CHANNEL, Auth
 from tests.plugin import needing_services
-from tests.services import redis_server
+from tools.harness.wait import eventually
+from tools.servers import redis_server
 
 SECRET = "a secret of these tests, 48 bytes or more: HS384 wants it"
 PASSWORD = "correct horse"
@@ -40,7 +40,7 @@ async def instance(database: SqlDatabase, redis_url: str, **seconds: float) -> A
         whole, micro = await client.time()
         clock.heard(whole * 1000 + micro // 1000, asked)
         bus = RedisBus(client, Keys(1))
-        hasher = Passwords()
+        hasher = PasswordHashing()
         stack.callback(hasher.close)
         limits = {"access_seconds": 900.0, "grace_seconds": 30.0, "session_seconds": 86_400.0} | seconds
         auth = Auth(database=database, bus=bus, clock=clock, secret=SECRET, hasher=hasher, **limits)
@@ -313,7 +313,7 @@ async def test_a_logout_without_redis_still_ends_the_session(database: SqlDataba
 
 
 async def test_passwords_that_wait_are_bounded() -> None:
-    hasher = Passwords(threads=1, max_waiting=2)
+    hasher = PasswordHashing(threads=1, max_waiting=2)
     try:
         answers = await asyncio.gather(*(hasher.hash(PASSWORD) for _ in range(4)), return_exceptions=True)
         codes = [answer.code for answer in answers if isinstance(answer, PollroomError)]

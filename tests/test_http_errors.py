@@ -10,16 +10,16 @@ import pytest
 from starlette.requests import Request
 from starlette.routing import Route, Router
 
-from app.adapters.database import SqlDatabase
+from app.adapters.sql.database import SqlDatabase
+from app.domain.decoding import decode
+from app.domain.errors import PollroomError
+from app.domain.origins import origin_allowed
+from app.domain.polls import NewPoll
+from app.domain.vote_forms import VoteForm
 from app.http.controllers.auth import AuthController
 from app.http.middleware import Bearer, Reply, Transport
 from app.http.resource import Resource, not_found
-from app.modules.decode import decode
-from app.modules.origins import origin_allowed
-from app.modules.poll.types import NewPoll
-from app.modules.vote.forms import VoteForm
-from app.services.auth import Auth
-from app.utils.errors import PollroomError
+from app.services.accounts.sessions import Auth
 from tests.test_auth import instance
 
 NEW_POLL = msgspec.json.Decoder(NewPoll)

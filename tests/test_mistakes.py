@@ -14,13 +14,13 @@ import aiomysql
 import pytest
 import redis
 
-from app import starting
-from app.config import Settings
-from app.starting import StartError
-from app.stores import migrate, open_stores
-from tests.harness.process import Process, run
+from app.bootstrap import startup as starting
+from app.bootstrap.resources import migrate, open_resources
+from app.bootstrap.settings import Settings
+from app.bootstrap.startup import StartError
 from tests.plugin import needing_services
-from tests.services import RedisServer, free_port, redis_server
+from tools.harness.process import Process, run
+from tools.servers import RedisServer, free_port, redis_server
 
 pytestmark = pytest.mark.anyio
 
@@ -244,7 +244,7 @@ async def test_a_redis_that_does_not_come_up(
     found = Settings.from_env(settings | environ)
     await migrate(found)
     with pytest.raises(StartError) as caught:
-        async with open_stores(found):
+        async with open_resources(found):
             pass
     assert re.fullmatch(r"REDIS_URL: Redis does not answer \(Error \d+ connecting to .*\)", str(caught.value))
     assert PASSWORD not in str(caught.value)

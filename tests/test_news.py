@@ -2,10 +2,10 @@
 
 import json
 
-from app.modules.poll.service import compose
-from app.modules.poll.types import NewPoll, view
-from app.modules.vote.types import PollState
-from app.services.feed import Feed, News
+from app.domain.ballots import PollState
+from app.domain.poll_rules import compose
+from app.domain.polls import NewPoll, view
+from app.services.rooms.feed import Feed, News
 
 
 def test_a_close_is_not_dated_before_it_though_our_clock_lags_behind_redis() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.http import Api, ok
-from tests.harness.process import serving
-from tests.harness.wait import eventually
+from tools.harness.http import Api, ok
+from tools.harness.process import serving
+from tools.harness.wait import eventually
 
 pytestmark = pytest.mark.anyio
 

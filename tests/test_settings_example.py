@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from app.config import SETTINGS
+from app.bootstrap.settings import SETTINGS
 
 EXAMPLE = Path(__file__).parent.parent / ".env.example"
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from app.simulate import addresses
-from tests.harness.process import ROOT, Server, environment, run, serving
-from tests.services import free_port
+from tools.harness.process import ROOT, Server, environment, run, serving
+from tools.servers import free_port
 
 
 @pytest.fixture(scope="module")

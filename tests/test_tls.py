@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.harness.http import Api
-from tests.harness.process import run, serving
 from tests.harness.targets import worked_on
-from tests.harness.websocket import socket
 from tests.plugin import needing_services
-from tests.services import DURABLE, MariaDB, RedisServer, path_redis_binary
-from tests.services.certificates import Certificates, certificates
-from tests.services.server import running
 from tests.test_mistakes import SECRET, refused
+from tools.harness.http import Api
+from tools.harness.process import run, serving
+from tools.harness.websocket import socket
+from tools.servers import DURABLE, MariaDB, RedisServer, path_redis_binary
+from tools.servers.certificates import Certificates, certificates
+from tools.servers.server import running
 
 pytestmark = pytest.mark.anyio
 

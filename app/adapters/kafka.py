@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError
 
-from app.ports import Message
-from app.utils import logger
-from app.utils.errors import unavailable
+from ..domain.errors import unavailable
+from ..ports.messaging import Message
+from ..utils import logger
 
 CONNECT_SECONDS: Final = 10.0
 REQUEST_MS: Final = 5_000

@@ -5,15 +5,15 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from app.http.controllers.auth import Me
-from app.http.controllers.images import OneOption
-from app.http.controllers.ops import Health, Report
-from app.http.controllers.polls import OnePoll, PollAndTally, PollPage
-from app.http.controllers.votes import PollAsSeen, Results
-from app.modules.poll.types import NewPoll, PollEdit
-from app.modules.user.types import Guest, Login, Refresh, Register, Session
-from app.modules.vote.forms import VoteForm
-from app.modules.vote.types import VoteAccepted, VoteRetracted
+from ..domain.ballots import VoteAccepted, VoteRetracted
+from ..domain.polls import NewPoll, PollEdit
+from ..domain.users import Guest, Login, Refresh, Register, Session
+from ..domain.vote_forms import VoteForm
+from .controllers.auth import Me
+from .controllers.images import OneOption
+from .controllers.ops import Health, Report
+from .controllers.polls import OnePoll, PollAndTally, PollPage
+from .controllers.votes import PollAsSeen, Results
 
 Body = type | str | None
 """A struct, else a media type, else nothing."""

@@ -12,12 +12,12 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.modules.origins import origin_allowed
-from app.modules.types import new_id
-from app.modules.user.types import Identity
-from app.services.auth import Auth
-from app.utils import logger
-from app.utils.errors import PollroomError
+from ..domain.errors import PollroomError
+from ..domain.origins import origin_allowed
+from ..domain.users import Identity
+from ..domain.values import new_id
+from ..services.accounts.sessions import Auth
+from ..utils import logger
 
 Headers = list[tuple[bytes, bytes]]
 

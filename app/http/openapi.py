@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from starlette.routing import BaseRoute, Route
 
-from app.http.calls import CALLS, Body, Call
-from app.http.middleware import STATUS
-from app.http.resource import Resource
-from app.modules.schemas import PLACE, components, ref
-from app.utils.errors import MESSAGES
+from ..domain.errors import MESSAGES
+from ..utils.json_schemas import PLACE, components, ref
+from .calls import CALLS, Body, Call
+from .middleware import STATUS
+from .resource import Resource
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _PROBLEM_REF: Final = {"$ref": PLACE + "Problem"}

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
-from app.http.middleware import Reply, problem
-from app.utils.errors import PollroomError
+from ..domain.errors import PollroomError
+from .middleware import Reply, problem
 
 Handler = Callable[[Request], Awaitable[Reply]]
 

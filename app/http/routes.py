@@ -7,21 +7,21 @@ from typing import Any
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
-from app import __version__
-from app.http.controllers.auth import AuthController
-from app.http.controllers.docs import DocsController
-from app.http.controllers.images import ImageController
-from app.http.controllers.ops import OpsController
-from app.http.controllers.polls import PollController
-from app.http.controllers.votes import VoteController
-from app.http.middleware import Bearer
-from app.http.openapi import openapi
-from app.http.resource import Resource
-from app.services.auth import Auth
-from app.services.images import Images
-from app.services.polls import Polls
-from app.services.readiness import Readiness
-from app.services.vote import Votes
+from .. import __version__
+from ..services.accounts.sessions import Auth
+from ..services.health import Readiness
+from ..services.polls.option_images import OptionImages
+from ..services.polls.polls import Polls
+from ..services.voting.votes import Votes
+from .controllers.auth import AuthController
+from .controllers.docs import DocsController
+from .controllers.images import ImageController
+from .controllers.ops import OpsController
+from .controllers.polls import PollController
+from .controllers.votes import VoteController
+from .middleware import Bearer
+from .openapi import openapi
+from .resource import Resource
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Services:
     auth: Auth
     polls: Polls
     votes: Votes
-    images: Images
+    images: OptionImages
     readiness: Readiness
     figures: Callable[[], Awaitable[bytes]]
     asyncapi: dict[str, Any]

@@ -4,11 +4,11 @@
 ``report.py`` what is found, ``screen.py`` what people see of it.
 """
 
-from app.simulate.api import Refused
-from app.simulate.plan import MOST_POLLS, MOST_VOTERS, Plan, addresses
-from app.simulate.report import Report
-from app.simulate.run import TooFewFiles, simulate
-from app.simulate.screen import Screen
+from .api import Refused
+from .plan import MOST_POLLS, MOST_VOTERS, Plan, addresses
+from .report import Report
+from .run import TooFewFiles, simulate
+from .screen import Screen
 
 __all__ = [
     "MOST_POLLS",

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from websockets.uri import WebSocketURI, parse_uri
 
-from app.simulate.link import Link, Listener, Reconnect, Tally
+from .link import Link, Listener, Reconnect, Tally
 
 PATH: Final = "/ws"
 

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from app.simulate.api import THREADS, Api, Refused
-from app.simulate.hall import Ballots, Gate, Hall
-from app.simulate.plan import OPTIONS, Plan
-from app.simulate.report import Latency, Outcome, Report
-from app.simulate.screen import Screen
-from app.simulate.voter import Voter
+from .api import THREADS, Api, Refused
+from .hall import Ballots, Gate, Hall
+from .plan import OPTIONS, Plan
+from .report import Latency, Outcome, Report
+from .screen import Screen
+from .voter import Voter
 
 SPARE_FILES: Final = 100
 DRAW_SECONDS: Final = 0.2

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Final, TextIO
 
-from app.simulate.hall import Ballots, Gate
+from .hall import Ballots, Gate
 
 WIDTH: Final = 40
 LINE_SECONDS: Final = 2.0

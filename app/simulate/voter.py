@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from app.modules.types import new_id
-from app.simulate.hall import Ballots, Hall
-from app.simulate.link import Link, Message, Tally
+from ..domain.values import new_id
+from .hall import Ballots, Hall
+from .link import Link, Message, Tally
 
 AGAIN: Final = frozenset({"UNAVAILABLE", "INTERNAL", "RATE_LIMITED"})
 """``RATE_LIMITED`` was not taken, the others are not known: in each case the same message goes out again."""

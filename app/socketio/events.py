@@ -6,17 +6,17 @@ from functools import partial
 import msgspec
 from msgspec import Struct
 
-from app.modules.decode import decode
-from app.modules.vote.types import Receipt
-from app.services import messages
-from app.services.attending import LARGEST_IN_FLIGHT, Attending, refusal
-from app.services.departures import TOO_MANY, Departures
-from app.services.messages import Authenticated, ErrorMessage, Message, Refused
-from app.socketio.member import Member
-from app.socketio.packets import Asked, Handshake
-from app.socketio.rooms import Rooms
-from app.utils import logger
-from app.utils.errors import PollroomError
+from ..domain.ballots import Receipt
+from ..domain.decoding import decode
+from ..domain.errors import PollroomError
+from ..services.rooms import messages
+from ..services.rooms.connections import TOO_MANY, ConnectionRegistry
+from ..services.rooms.messages import Authenticated, ErrorMessage, Message, Refused
+from ..services.rooms.participants import LARGEST_IN_FLIGHT, Participants, refusal
+from ..utils import logger
+from .codec import Asked, Handshake
+from .member import Member
+from .rooms import Rooms
 
 _log = logger.get(__name__)
 
@@ -29,7 +29,7 @@ _handshake = msgspec.json.Decoder(_Auth)
 
 
 class Events:
-    def __init__(self, attending: Attending, rooms: Rooms, departures: Departures) -> None:
+    def __init__(self, attending: Participants, rooms: Rooms, departures: ConnectionRegistry) -> None:
         self._attending = attending
         self._rooms = rooms
         self._departures = departures

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from app.modules.user.types import Identity
-from app.services.budget import Budget
-from app.services.departures import BAD_TOKEN, TOO_SLOW
-from app.services.rooms import Role, Rooms
-from app.socketio import packets
-from app.socketio.outbox import Outbox
+from ..domain.users import Identity
+from ..services.rooms.connections import BAD_TOKEN, TOO_SLOW
+from ..services.rooms.rate_limit import TokenBucket
+from ..services.rooms.rooms import Role, Rooms
+from . import codec as packets
+from .outbox import Outbox
 
 GOODBYE_SECONDS: Final = 2.0
 
@@ -24,7 +24,7 @@ class Member:
     """
 
     def __init__(
-        self, socket: Any, home: Rooms[Any], budget: Budget, abort: Callable[[], None] | None
+        self, socket: Any, home: Rooms[Any], budget: TokenBucket, abort: Callable[[], None] | None
     ) -> None:
         self._socket = socket
         self.outbox: Outbox = socket.queue

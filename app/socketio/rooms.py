@@ -2,11 +2,11 @@
 
 from engineio import packet as engine
 
-from app.ports import Update
-from app.services import rooms
-from app.services.rooms import Role
-from app.socketio import packets
-from app.socketio.member import Member
+from ..ports.rooms import Update
+from ..services.rooms import rooms
+from ..services.rooms.rooms import Role
+from . import codec as packets
+from .member import Member
 
 
 class Rooms(rooms.Rooms[Member]):

@@ -4,8 +4,8 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from app.modules.schemas import components, ref
-from app.services.departures import (
+from ..domain.errors import MESSAGES
+from ..services.rooms.connections import (
     BAD_TEXT,
     BAD_TOKEN,
     NOT_TEXT,
@@ -15,8 +15,8 @@ from app.services.departures import (
     TOO_MANY,
     TOO_SLOW,
 )
-from app.services.feed import PollChanged, PollDeleted, PollUpdate
-from app.services.messages import (
+from ..services.rooms.feed import PollChanged, PollDeleted, PollUpdate
+from ..services.rooms.messages import (
     Accepted,
     Auth,
     Authenticated,
@@ -29,9 +29,9 @@ from app.services.messages import (
     RetractVote,
     Vote,
 )
-from app.utils.errors import MESSAGES
-from app.websocket.messages import AnyMessage, Ping, Pong, Welcome
-from app.websocket.socket import LARGEST_MESSAGE
+from ..utils.json_schemas import components, ref
+from .codec import AnyMessage, Ping, Pong, Welcome
+from .socket import LARGEST_MESSAGE
 
 CHANNEL: Final = "#/channels/ws"
 

@@ -5,11 +5,11 @@ Who must go, and with which code, is decided in ``services/departures.py``, for 
 
 from starlette.websockets import WebSocket
 
-from app.services.departures import NOT_TEXT, TOO_BIG, Departures
-from app.websocket.socket import LARGEST_MESSAGE, Socket
+from ..services.rooms.connections import NOT_TEXT, TOO_BIG, ConnectionRegistry
+from .socket import LARGEST_MESSAGE, Socket
 
 
-async def until_disconnected(websocket: WebSocket, socket: Socket, departures: Departures) -> None:
+async def until_disconnected(websocket: WebSocket, socket: Socket, departures: ConnectionRegistry) -> None:
     """Read until the connection ends, then forget it at once, in every room. With our own protocol class only the end
     comes this way."""
     try:

@@ -5,24 +5,26 @@ from functools import partial
 
 from msgspec import UNSET, UnsetType
 
-from app.modules.types import rfc3339
-from app.modules.vote.types import Receipt
-from app.ports import Clock
-from app.services import messages
-from app.services.attending import LARGEST_IN_FLIGHT, Attending, refusal
-from app.services.departures import Departures
-from app.services.messages import ErrorMessage
-from app.utils import logger
-from app.utils.errors import PollroomError
-from app.websocket.member import Member
-from app.websocket.messages import AnyMessage, Ping, Pong
-from app.websocket.rooms import Rooms
+from ..domain.ballots import Receipt
+from ..domain.errors import PollroomError
+from ..domain.values import rfc3339
+from ..ports.clock import Clock
+from ..services.rooms import messages
+from ..services.rooms.connections import ConnectionRegistry
+from ..services.rooms.messages import ErrorMessage
+from ..services.rooms.participants import LARGEST_IN_FLIGHT, Participants, refusal
+from ..utils import logger
+from .codec import AnyMessage, Ping, Pong
+from .outbox import Member
+from .rooms import Rooms
 
 _log = logger.get(__name__)
 
 
 class Events:
-    def __init__(self, attending: Attending, rooms: Rooms, departures: Departures, clock: Clock) -> None:
+    def __init__(
+        self, attending: Participants, rooms: Rooms, departures: ConnectionRegistry, clock: Clock
+    ) -> None:
         self._attending = attending
         self.rooms = rooms
         self._departures = departures

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from starlette.websockets import WebSocket
 
-from app.modules.origins import origin_allowed
+from ..domain.origins import origin_allowed
 
 
 def refused_origin(websocket: WebSocket, allowed: Collection[str]) -> bool:

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Iterable
 
-from app.ports import Update
-from app.services import rooms
-from app.services.rooms import Role
-from app.websocket.member import Member
-from app.websocket.messages import text_frame
+from ..ports.rooms import Update
+from ..services.rooms import rooms
+from ..services.rooms.rooms import Role
+from .codec import text_frame
+from .outbox import Member
 
 
 class Rooms(rooms.Rooms[Member]):

@@ -8,15 +8,15 @@ from typing import Final
 from msgspec import Struct, UnsetType
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from app.modules.types import rfc3339
-from app.ports import Clock
-from app.services.budget import Budget
-from app.services.departures import TOO_MANY
-from app.services.messages import ErrorMessage, Refused
-from app.utils.errors import PollroomError
-from app.websocket.events import Events
-from app.websocket.member import Member, Wire
-from app.websocket.messages import AnyMessage, Reconnect, Welcome, parse, payload_of
+from ..domain.errors import PollroomError
+from ..domain.values import rfc3339
+from ..ports.clock import Clock
+from ..services.rooms.connections import TOO_MANY
+from ..services.rooms.messages import ErrorMessage, Refused
+from ..services.rooms.rate_limit import TokenBucket
+from .codec import AnyMessage, Reconnect, Welcome, parse, payload_of
+from .events import Events
+from .outbox import Member, Wire
 
 LARGEST_MESSAGE: Final = 4096
 LARGEST_INBOX: Final = 64
@@ -41,7 +41,7 @@ class Socket(Member):
         self._limits = limits
         self._inbox: deque[AnyMessage | str] = deque()
         self._worker: asyncio.Task[None] | None = None
-        self._budget = Budget(limits.message_rate)
+        self._budget = TokenBucket(limits.message_rate)
         delays = Reconnect(limits.min_delay, limits.max_delay)
         now = rfc3339(clock.now())
         self.send(Welcome(now, self.id, LARGEST_MESSAGE, limits.ping_interval, delays))

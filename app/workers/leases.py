@@ -5,9 +5,9 @@ from collections import Counter
 from contextlib import suppress
 from typing import Final
 
-from app.modules.vote import model
-from app.modules.vote.model import Offset
-from app.ports import Database, Queries
+from ..ports.database import Database, Queries
+from ..repositories import ballots as model
+from ..repositories.ballots import Offset
 
 LEASE_MS: Final = 10_000
 RENEW_SECONDS: Final = LEASE_MS / 3 / 1000

@@ -10,18 +10,21 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from app.modules.poll.model import due_to_close
-from app.modules.user.model import remove_expired
-from app.modules.vote import model
-from app.modules.vote.types import LogEntry
-from app.ports import Busy, Clock, Database, Queries, VoteLog
-from app.services.recording import READER, Recorder, StaleOffset
-from app.services.restoring import entry_order
-from app.services.trimming import LAG_LIMIT, trim_bound
-from app.utils import logger
-from app.utils.errors import PollroomError, unavailable
-from app.workers.backoff import Resting, backoff, shown, wanted
-from app.workers.leases import RENEW_SECONDS, give_back, take_share
+from ..domain.ballots import LogEntry
+from ..domain.errors import PollroomError, unavailable
+from ..domain.log_position import entry_order
+from ..ports.clock import Clock
+from ..ports.database import Database, Queries
+from ..ports.ledger import TryAgain
+from ..ports.vote_log import VoteLog
+from ..repositories import ballots as model
+from ..repositories.polls import due_to_close
+from ..repositories.users import remove_expired
+from ..services.vote_log.recorder import READER, Recorder, StaleOffset
+from ..services.vote_log.trimming import LAG_LIMIT, trim_bound
+from ..utils import logger
+from .leases import RENEW_SECONDS, give_back, take_share
+from .retry import Resting, backoff, shown, wanted
 
 MAX_ROWS: Final = 1000
 MAX_BYTES: Final = 1 << 20
@@ -203,7 +206,7 @@ class VoteWorker:
         try:
             bound = await trim_bound(self._database, partition, generation, last_id, self._lag_limit)
             await self._votes.trim(partition, generation, bound)
-        except (PollroomError, Busy) as error:
+        except (PollroomError, TryAgain) as error:
             log.warning(
                 "log not trimmed", partition=partition, error=shown(error)
             )  # the next one includes it
@@ -218,7 +221,7 @@ class VoteWorker:
 
     def _note(self, error: Exception) -> None:
         self.error = shown(error)
-        expected = isinstance(error, PollroomError | Busy | StaleOffset)
+        expected = isinstance(error, PollroomError | TryAgain | StaleOffset)
         log.warning("votes not stored yet", error=self.error, exc_info=None if expected else error)
 
 

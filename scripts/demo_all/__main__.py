@@ -21,8 +21,8 @@ from scripts.demo import command, running
 from scripts.demo_all.play import play
 from scripts.demo_all.poll import Site
 from scripts.demo_all.voters import Failed
-from tests.harness.process import environment
-from tests.services import (
+from tools.harness.process import environment
+from tools.servers import (
     Missing,
     build_minio,
     fetch_kafka,

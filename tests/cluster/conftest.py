@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.nodes import redis_cluster
 from tests.cluster.site import Site, opened
 from tests.plugin import needing_services
+from tools.servers.cluster import redis_cluster
 
 OpenSite = Callable[..., AbstractAsyncContextManager[Site]]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.adapters.redis.keys import Keys
-from tests.cluster.nodes import RedisCluster
-from tests.harness.http import Answer, Api, Person
-from tests.harness.process import Process, run
-from tests.harness.shapes import option_ids
+from app.adapters.redis.connection.keys import Keys
 from tests.instances.pair import Pair, pair
+from tools.harness.http import Answer, Api, Person
+from tools.harness.process import Process, run
+from tools.harness.shapes import option_ids
+from tools.servers.cluster import RedisCluster
 
 KEYS = Keys(16)
 PAUSE_SECONDS = 0.1

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.redis.client import SILENT
-from app.adapters.redis.cluster import Cluster, open_client, publish_command, servers
-from app.adapters.redis.fence import RedisFences
-from app.adapters.redis.keys import Keys
-from app.adapters.redis.pubsub import RedisBus
-from app.adapters.redis.shelf import RedisShelf
-from app.adapters.redis.topology import addresses
-from app.config import ConfigError, Settings
-from tests.cluster.nodes import RedisCluster, redis_cluster
-from tests.harness.wait import eventually
+from app.adapters.redis.connection.client import SILENT
+from app.adapters.redis.connection.cluster import Cluster, open_client, publish_command, servers
+from app.adapters.redis.connection.keys import Keys
+from app.adapters.redis.connection.topology import addresses
+from app.adapters.redis.ledger.fences import RedisFences
+from app.adapters.redis.ledger.poll_store import RedisPollStore
+from app.adapters.redis.pubsub.bus import RedisBus
+from app.bootstrap.settings import ConfigError, Settings
 from tests.plugin import not_tested
-from tests.services import Missing
+from tools.harness.wait import eventually
+from tools.servers import Missing
+from tools.servers.cluster import RedisCluster, redis_cluster
 
 pytestmark = pytest.mark.anyio
 KEYS = Keys(16)
@@ -79,7 +79,7 @@ async def test_commands_find_their_node(cluster: RedisCluster, client: Cluster) 
         port = (await client.at(KEYS.tag(partition))).connection_pool.connection_kwargs["port"]
         assert port == cluster.serving(partition).port
         assert await client.hget(f"{KEYS.tag(partition)}:poll:p{partition}", "seq") == str(partition).encode()
-    shelf = RedisShelf(client, KEYS)
+    shelf = RedisPollStore(client, KEYS)
     every = sorted([poll for page in [p async for p in shelf.polls()] for poll in page])
     assert every == sorted(f"p{partition}" for partition in range(16))
     assert [page async for page in shelf.polls(3)] == [["p3"]]

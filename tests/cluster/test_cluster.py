@@ -9,10 +9,10 @@ import pytest
 
 from tests.cluster.conftest import OpenSite
 from tests.cluster.site import Site, Voted
-from tests.harness.http import Person
-from tests.harness.wait import eventually
-from tests.harness.websocket import socket
 from tests.instances.pair import Pair, readiness
+from tools.harness.http import Person
+from tools.harness.wait import eventually
+from tools.harness.websocket import socket
 
 pytestmark = pytest.mark.anyio
 

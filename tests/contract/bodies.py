@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.harness.http import Api, Person, ok
+from tools.harness.http import Api, Person, ok
 
 VISIBILITIES = ["always", "after_vote", "after_close", "owner"]
 HIDING = VISIBILITIES[1:]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person
-from tests.harness.shapes import option_ids
+from tools.harness.http import Api, Person
+from tools.harness.shapes import option_ids
 
 Ballots = Any
 Case = tuple[dict[str, Any], list[str]]

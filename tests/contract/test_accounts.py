@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person, ok, problem
-from tests.harness.shapes import check_session
+from tools.harness.http import Api, Person, ok, problem
+from tools.harness.shapes import check_session
 
 pytestmark = pytest.mark.anyio
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person, names_field, ok, problem
-from tests.harness.shapes import option_ids
+from tools.harness.http import Api, Person, names_field, ok, problem
+from tools.harness.shapes import option_ids
 
 pytestmark = pytest.mark.anyio
 

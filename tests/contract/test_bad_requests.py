@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person, ok, problem
-from tests.harness.shapes import STATUS
+from tools.harness.http import Api, Person, ok, problem
+from tools.harness.shapes import STATUS
 
 pytestmark = pytest.mark.anyio
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Ballots, Case, standing
-from tests.harness.http import Answer, Api, Person, names_field
-from tests.harness.shapes import BALLOT_ID, STATUS, TIME, counted, option_ids
-from tests.harness.wait import ahead
+from tools.harness.http import Answer, Api, Person, names_field
+from tools.harness.shapes import BALLOT_ID, STATUS, TIME, counted, option_ids
+from tools.harness.wait import ahead
 
 pytestmark = pytest.mark.anyio
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Ballots, Case, standing
-from tests.harness.http import Api, Person
-from tests.harness.shapes import counted
+from tools.harness.http import Api, Person
+from tools.harness.shapes import counted
 
 pytestmark = pytest.mark.anyio
 

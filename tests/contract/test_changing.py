@@ -3,8 +3,8 @@
 import pytest
 
 from tests.contract.conftest import Ballots, Case, standing
-from tests.harness.http import Answer, Api, Person
-from tests.harness.shapes import counted
+from tools.harness.http import Answer, Api, Person
+from tools.harness.shapes import counted
 
 pytestmark = pytest.mark.anyio
 

@@ -14,12 +14,12 @@ import httpx
 import pytest
 from websockets.exceptions import WebSocketException
 
-from tests.harness.http import Answer, Api, Person, ballot_answer, ok
-from tests.harness.process import Process, Server, run
-from tests.harness.shapes import counted, option_ids
-from tests.harness.wait import eventually
-from tests.harness.websocket import socket
-from tests.services import free_port
+from tools.harness.http import Answer, Api, Person, ballot_answer, ok
+from tools.harness.process import Process, Server, run
+from tools.harness.shapes import counted, option_ids
+from tools.harness.wait import eventually
+from tools.harness.websocket import socket
+from tools.servers import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -247,7 +247,7 @@ async def test_a_restart_that_lost_nothing_keeps_pairs_polls_sessions_and_keys(
 async def test_a_poll_whose_closes_at_passes_while_the_server_is_down_is_closed(
     api: Api, server: Server
 ) -> None:
-    from tests.harness.wait import SOON, ahead, now, parse
+    from tools.harness.wait import SOON, ahead, now, parse
 
     owner = await api.user()
     poll = await api.poll(owner, closesAt=ahead(SOON), allowChange=True)

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person, names_field, ok, problem
-from tests.harness.shapes import check_poll, option_ids
-from tests.harness.wait import ahead, now, parse
+from tools.harness.http import Api, Person, names_field, ok, problem
+from tools.harness.shapes import check_poll, option_ids
+from tools.harness.wait import ahead, now, parse
 
 pytestmark = pytest.mark.anyio
 

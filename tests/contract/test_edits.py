@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person, ok, problem
-from tests.harness.shapes import option_ids
-from tests.harness.wait import ahead
+from tools.harness.http import Api, Person, ok, problem
+from tools.harness.shapes import option_ids
+from tools.harness.wait import ahead
 
 pytestmark = pytest.mark.anyio
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person, problem
-from tests.harness.shapes import option_ids
-from tests.harness.wait import SOON, ahead, eventually, parse
+from tools.harness.http import Api, Person, problem
+from tools.harness.shapes import option_ids
+from tools.harness.wait import SOON, ahead, eventually, parse
 
 pytestmark = pytest.mark.anyio
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, problem
-from tests.harness.process import Server
-from tests.harness.raw import BINARY, PING, PONG, TEXT, raw_socket
+from tools.harness.http import Api, problem
+from tools.harness.process import Server
+from tools.harness.raw import BINARY, PING, PONG, TEXT, raw_socket
 
 pytestmark = pytest.mark.anyio
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Answer, Api, Person, ok, problem
-from tests.harness.shapes import counted, option_ids
-from tests.harness.wait import SOON, ahead, eventually, now, parse
+from tools.harness.http import Answer, Api, Person, ok, problem
+from tools.harness.shapes import counted, option_ids
+from tools.harness.wait import SOON, ahead, eventually, now, parse
 
 pytestmark = pytest.mark.anyio
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, ok
-from tests.harness.process import run
-from tests.services import free_port
+from tools.harness.http import Api, ok
+from tools.harness.process import run
+from tools.servers import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -8,9 +8,9 @@ import jsonschema
 import pytest
 
 from tests.conftest import Open
-from tests.harness.http import Api, Person, ok
-from tests.harness.process import Server
-from tests.harness.shapes import STATUS
+from tools.harness.http import Api, Person, ok
+from tools.harness.process import Server
+from tools.harness.shapes import STATUS
 
 pytestmark = pytest.mark.anyio
 

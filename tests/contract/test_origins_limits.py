@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.harness.http import Api, Person, ok
-from tests.harness.process import Server, serving
-from tests.harness.raw import raw_socket
-from tests.harness.shapes import option_ids
 from tests.harness.targets import Target
-from tests.harness.websocket import socket
+from tools.harness.http import Api, Person, ok
+from tools.harness.process import Server, serving
+from tools.harness.raw import raw_socket
+from tools.harness.shapes import option_ids
+from tools.harness.websocket import socket
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person, ok, problem
+from tools.harness.http import Api, Person, ok, problem
 
 pytestmark = pytest.mark.anyio
 

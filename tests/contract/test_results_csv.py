@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from tests.harness.http import Api, Person
+from tools.harness.http import Api, Person
 
 pytestmark = pytest.mark.anyio
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.contract.conftest import Ballots, Case, standing
-from tests.harness.http import Api, Person
-from tests.harness.shapes import BALLOT_ID, counted
+from tools.harness.http import Api, Person
+from tools.harness.shapes import BALLOT_ID, counted
 
 pytestmark = pytest.mark.anyio
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person, ok, problem
-from tests.harness.process import Server
-from tests.harness.shapes import counted, option_ids
+from tools.harness.http import Api, Person, ok, problem
+from tools.harness.process import Server
+from tools.harness.shapes import counted, option_ids
 
 pytestmark = pytest.mark.anyio
 

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.harness.http import Api, Person, ok, person, problem
-from tests.harness.process import Server, serving
 from tests.harness.targets import Target
-from tests.harness.wait import eventually, parse
-from tests.harness.websocket import bare_socket, socket
+from tools.harness.http import Api, Person, ok, person, problem
+from tools.harness.process import Server, serving
+from tools.harness.wait import eventually, parse
+from tools.harness.websocket import bare_socket, socket
 
 pytestmark = pytest.mark.anyio
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person
-from tests.harness.process import Server, serving
-from tests.harness.raw import CLOSE, PING, PONG, TEXT, raw_socket
-from tests.harness.shapes import TIME, option_ids
 from tests.harness.targets import Target
-from tests.harness.wait import parse
+from tools.harness.http import Api, Person
+from tools.harness.process import Server, serving
+from tools.harness.raw import CLOSE, PING, PONG, TEXT, raw_socket
+from tools.harness.shapes import TIME, option_ids
+from tools.harness.wait import parse
 
 pytestmark = pytest.mark.anyio
 
@@ -193,7 +193,7 @@ async def test_messages_are_no_answer_to_a_ping(pinging: Server) -> None:
 
 
 async def test_a_silent_socket_leaves_its_room(pinging: Server) -> None:
-    from tests.harness.websocket import socket
+    from tools.harness.websocket import socket
 
     async with Api(pinging) as api:
         poll = await api.poll(await api.user())

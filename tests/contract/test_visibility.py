@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.contract.bodies import HIDING, VISIBILITIES, bodies
-from tests.harness.http import Api, Person, ok
-from tests.harness.shapes import option_ids
+from tools.harness.http import Api, Person, ok
+from tools.harness.shapes import option_ids
 
 pytestmark = pytest.mark.anyio
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.database import SqlDatabase
-from tests.services import fresh_database
+from app.adapters.sql.database import SqlDatabase
+from tools.servers import fresh_database
 
 PARTITIONS = 4
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters import sql
-from app.adapters.database import SqlDatabase
-from app.adapters.migrations import MigrationError
-from app.modules.vote import model
-from app.utils.errors import PollroomError
+from app.adapters.sql import query_files as sql
+from app.adapters.sql.database import SqlDatabase
+from app.adapters.sql.migrations import MigrationError
+from app.domain.errors import PollroomError
+from app.repositories import ballots as model
 
 
 @pytest.fixture

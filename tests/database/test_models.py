@@ -5,15 +5,14 @@ import asyncio
 import msgspec
 import pytest
 
-from app.adapters.database import SqlDatabase
-from app.modules.poll import model as polls
-from app.modules.poll.types import Option, Rules
-from app.modules.types import new_id
-from app.modules.user import model as users
-from app.modules.user.types import User
-from app.modules.vote import model as votes
-from app.modules.vote.types import BallotRow, PollChange
-from app.utils.errors import DuplicateKey
+from app.adapters.sql.database import SqlDatabase
+from app.domain.ballots import BallotRow, PollChange
+from app.domain.errors import DuplicateKey
+from app.domain.polls import Option, Rules
+from app.domain.users import User
+from app.domain.values import new_id
+from app.repositories import ballots as votes
+from app.repositories import polls, users
 
 
 def rules(code: str = "ABCDEF", owner: str = "owner", **changes: object) -> Rules:

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymysql.converters import escape_item, escape_string
 
-from app.adapters import database as adapter
-from app.adapters import mysql
-from app.adapters.database import Session, SqlDatabase
-from app.ports import Value
-from app.utils.errors import BadRow, DuplicateKey, PollroomError
-from tests.services import fresh_database, mariadb
+from app.adapters.sql import database as adapter
+from app.adapters.sql import mysql
+from app.adapters.sql.database import Session, SqlDatabase
+from app.domain.errors import BadRow, DuplicateKey, PollroomError
+from app.ports.database import Value
+from tools.servers import fresh_database, mariadb
 
 
 async def put(q: object, name: str, value: str | None = "1") -> int:

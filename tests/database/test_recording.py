@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.adapters.database import Session, SqlDatabase
-from app.modules.poll import model as polls
-from app.modules.vote import model
-from app.modules.vote.types import BallotRow, LogEntry
-from app.services.recording import Recorder, StaleOffset
-from app.utils.errors import PollroomError
+from app.adapters.sql.database import Session, SqlDatabase
+from app.domain.ballots import BallotRow, LogEntry
+from app.domain.errors import PollroomError
+from app.repositories import ballots as model
+from app.repositories import polls
+from app.services.vote_log.recorder import Recorder, StaleOffset
 from tests.database.test_models import add, rules
 
 BASE = 1_700_000_000_000

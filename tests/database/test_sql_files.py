@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters import sql
+from app.adapters.sql import query_files as sql
 
 
 def test_both_dialects_have_the_same_queries_with_the_same_parameters() -> None:

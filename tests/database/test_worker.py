@@ -10,24 +10,24 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from app.adapters.database import SqlDatabase
-from app.adapters.redis.client import connect
-from app.adapters.redis.clock import RedisClock
-from app.adapters.redis.fence import RedisFences
-from app.adapters.redis.keys import Keys
-from app.adapters.redis.log import RedisVoteLog
-from app.adapters.redis.shelf import RedisShelf
-from app.modules.vote import model
-from app.modules.vote.types import LogEntry
-from app.services.recording import Recorder
-from app.services.restoring import Restorer
-from app.utils.errors import PollroomError
+from app.adapters.redis.connection.client import connect
+from app.adapters.redis.connection.clock import RedisClock
+from app.adapters.redis.connection.keys import Keys
+from app.adapters.redis.ledger.fences import RedisFences
+from app.adapters.redis.ledger.poll_store import RedisPollStore
+from app.adapters.redis.ledger.vote_log import RedisVoteLog
+from app.adapters.sql.database import SqlDatabase
+from app.domain.ballots import LogEntry
+from app.domain.errors import PollroomError
+from app.repositories import ballots as model
+from app.services.recovery.sql_rebuild import Restorer
+from app.services.vote_log.recorder import Recorder
 from app.workers import leases, vote_worker
 from app.workers.vote_worker import VoteWorker, batches
 from tests.database.conftest import PARTITIONS
 from tests.database.test_models import add, rules
-from tests.harness.wait import eventually
-from tests.services import mariadb, redis_server
+from tools.harness.wait import eventually
+from tools.servers import mariadb, redis_server
 
 KEYS = Keys(PARTITIONS)
 
@@ -46,7 +46,7 @@ async def clock_of(redis: Redis) -> RedisClock:
 
 
 async def worker_on(database: SqlDatabase, redis: Redis, owner: str = "a") -> VoteWorker:
-    restorer = Restorer(database, RedisFences(redis, KEYS), RedisShelf(redis, KEYS))
+    restorer = Restorer(database, RedisFences(redis, KEYS), RedisPollStore(redis, KEYS))
     return VoteWorker(
         database,
         RedisVoteLog(redis, KEYS),

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.harness.process import Process, run
+from tools.harness.process import Process, run
 
 TARGETS = [name.strip() for name in os.environ.get("POLLROOM_TARGETS", "embedded").split(",")]
 
@@ -31,8 +31,8 @@ def target(name: str, folder: Path) -> Iterator[Target]:
         return
     if name not in ("services", "pair", "cluster"):
         raise ValueError(f"POLLROOM_TARGETS: {name} is none of embedded, services, pair, cluster")
-    from tests import services
-    from tests.cluster.nodes import RedisCluster, redis_cluster
+    from tools import servers as services
+    from tools.servers.cluster import RedisCluster, redis_cluster
 
     with ExitStack() as stack:
         redis: services.RedisServer | RedisCluster
@@ -69,7 +69,7 @@ def _database(folder: Path) -> Iterator[str]:
     """An empty database: on the server that ``TEST_DATABASE_URL`` names, else on a MariaDB of its own."""
     from anyio.from_thread import start_blocking_portal
 
-    from tests import services
+    from tools import servers as services
 
     if shared := os.environ.get("TEST_DATABASE_URL"):
         with (

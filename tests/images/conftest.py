@@ -12,8 +12,8 @@ import httpx
 import pytest
 from minio import Minio
 
-from tests.harness.http import Api, Person, ok
-from tests.harness.process import Server, serving
+from tools.harness.http import Api, Person, ok
+from tools.harness.process import Server, serving
 
 _numbers = itertools.count()
 _run = f"{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}-{secrets.token_hex(3)}"
@@ -92,7 +92,7 @@ def server(kept: Kept) -> Server:
     return kept.server
 
 
-class Editor:
+class PollLoader:
     """One owner's images over HTTP."""
 
     def __init__(self, api: Api, owner: Person) -> None:
@@ -127,8 +127,8 @@ class Editor:
 
 
 @pytest.fixture
-def editor(api: Api, owner: Person) -> Editor:
-    return Editor(api, owner)
+def editor(api: Api, owner: Person) -> PollLoader:
+    return PollLoader(api, owner)
 
 
 @pytest.fixture

@@ -7,18 +7,18 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.harness.http import Api, Person, ok, problem
-from tests.harness.process import Server
-from tests.harness.wait import ahead, eventually
-from tests.images.conftest import Editor, Kept
+from tests.images.conftest import Kept, PollLoader
 from tests.images.samples import BOMBS, FORMATS, REFUSED, image, noise, opened
+from tools.harness.http import Api, Person, ok, problem
+from tools.harness.process import Server
+from tools.harness.wait import ahead, eventually
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("format", FORMATS)
 async def test_put_answers_the_option_with_both_addresses(
-    api: Api, owner: Person, editor: Editor, format: str
+    api: Api, owner: Person, editor: PollLoader, format: str
 ) -> None:
     poll = await api.poll(owner)
     option = await editor.give(poll, image(format, (2000, 1000)))
@@ -32,7 +32,7 @@ async def test_put_answers_the_option_with_both_addresses(
         assert (opened(answer.content).format, opened(answer.content).size) == ("WEBP", size)
 
 
-async def test_every_document_shows_it(api: Api, editor: Editor, ws: Any) -> None:
+async def test_every_document_shows_it(api: Api, editor: PollLoader, ws: Any) -> None:
     owner = editor.owner = await api.user()
     poll = await api.poll(owner)
     option = await editor.give(poll, image(), 1)
@@ -49,7 +49,7 @@ async def test_every_document_shows_it(api: Api, editor: Editor, ws: Any) -> Non
 
 
 async def test_putting_and_deleting_raise_seq_and_send_poll_changed(
-    api: Api, owner: Person, editor: Editor, ws: Any
+    api: Api, owner: Person, editor: PollLoader, ws: Any
 ) -> None:
     poll = await api.poll(owner)
     async with ws() as socket:
@@ -64,7 +64,9 @@ async def test_putting_and_deleting_raise_seq_and_send_poll_changed(
         assert again["poll"] == poll
 
 
-async def test_after_votes_and_when_closed(api: Api, owner: Person, guest: Person, editor: Editor) -> None:
+async def test_after_votes_and_when_closed(
+    api: Api, owner: Person, guest: Person, editor: PollLoader
+) -> None:
     poll = await api.poll(owner, guests=True)
     tea = poll["options"][0]["id"]
     (await api.vote(guest, poll["id"], [tea])).fresh()
@@ -78,14 +80,16 @@ async def test_after_votes_and_when_closed(api: Api, owner: Person, guest: Perso
     assert state["yourVote"]["optionIds"] == [tea]
 
 
-async def test_in_drafts_and_scheduled_polls(api: Api, owner: Person, guest: Person, editor: Editor) -> None:
+async def test_in_drafts_and_scheduled_polls(
+    api: Api, owner: Person, guest: Person, editor: PollLoader
+) -> None:
     draft = await api.poll(owner, draft=True)
     await editor.give(draft, image())
     problem(await editor.put(draft, image(), who=guest), "NOT_FOUND")
     await editor.give(await api.poll(owner, opensAt=ahead(3600)), image())
 
 
-async def test_deleting_without_an_image_changes_nothing(api: Api, owner: Person, editor: Editor) -> None:
+async def test_deleting_without_an_image_changes_nothing(api: Api, owner: Person, editor: PollLoader) -> None:
     poll = await api.poll(owner)
     before = await api.tally(poll)
     assert (await editor.drop(poll)).status_code == 204
@@ -93,7 +97,7 @@ async def test_deleting_without_an_image_changes_nothing(api: Api, owner: Person
 
 
 async def test_images_that_nobody_names_any_more_go(
-    api: Api, owner: Person, editor: Editor, kept: Kept
+    api: Api, owner: Person, editor: PollLoader, kept: Kept
 ) -> None:
     poll = await api.poll(owner, options=["Tea", "Coffee", "Water"])
     before = kept.names()
@@ -126,7 +130,7 @@ async def test_images_that_nobody_names_any_more_go(
 
 
 async def test_an_option_that_keeps_its_label_keeps_its_image(
-    api: Api, owner: Person, editor: Editor
+    api: Api, owner: Person, editor: PollLoader
 ) -> None:
     poll = await api.poll(owner)
     option = await editor.give(poll, image())
@@ -135,7 +139,7 @@ async def test_an_option_that_keeps_its_label_keeps_its_image(
     assert (await editor.look(option["imageUrl"])).status_code == 200
 
 
-async def test_who_may_not(api: Api, owner: Person, guest: Person, editor: Editor, kept: Kept) -> None:
+async def test_who_may_not(api: Api, owner: Person, guest: Person, editor: PollLoader, kept: Kept) -> None:
     poll, other = await api.poll(owner), await api.poll(owner)
     before = kept.names()
     for who, code in ((None, "UNAUTHENTICATED"), ("forged", "UNAUTHENTICATED"), (guest, "FORBIDDEN")):
@@ -156,7 +160,7 @@ async def test_who_may_not(api: Api, owner: Person, guest: Person, editor: Edito
 
 
 async def test_the_token_comes_before_the_body(
-    api: Api, owner: Person, guest: Person, editor: Editor
+    api: Api, owner: Person, guest: Person, editor: PollLoader
 ) -> None:
     poll = await api.poll(owner)
     large = bytes(6 << 20)
@@ -165,7 +169,9 @@ async def test_the_token_comes_before_the_body(
     problem(await editor.put(poll, large, "nothing"), "INVALID_OPTION")
 
 
-async def test_the_bytes_tell_the_type_and_not_the_header(api: Api, owner: Person, editor: Editor) -> None:
+async def test_the_bytes_tell_the_type_and_not_the_header(
+    api: Api, owner: Person, editor: PollLoader
+) -> None:
     poll = await api.poll(owner)
     for declared in ("image/svg+xml", "text/html", "application/json", "nonsense"):
         ok(await editor.put(poll, image("GIF"), headers={"Content-Type": declared}))
@@ -174,7 +180,7 @@ async def test_the_bytes_tell_the_type_and_not_the_header(api: Api, owner: Perso
 
 
 async def test_five_mebibytes_and_not_one_byte_more(
-    api: Api, owner: Person, editor: Editor, kept: Kept
+    api: Api, owner: Person, editor: PollLoader, kept: Kept
 ) -> None:
     poll = await api.poll(owner)
     picture = image("PNG")
@@ -195,7 +201,7 @@ async def test_five_mebibytes_and_not_one_byte_more(
 
 @pytest.mark.parametrize("name", list(REFUSED))
 async def test_refused_and_nothing_stored(
-    api: Api, owner: Person, editor: Editor, kept: Kept, name: str
+    api: Api, owner: Person, editor: PollLoader, kept: Kept, name: str
 ) -> None:
     poll = await api.poll(owner)
     before = kept.names()
@@ -206,7 +212,7 @@ async def test_refused_and_nothing_stored(
 
 @pytest.mark.parametrize("name", list(BOMBS))
 async def test_bombs_are_too_large_and_nothing_is_stored(
-    api: Api, owner: Person, editor: Editor, kept: Kept, name: str
+    api: Api, owner: Person, editor: PollLoader, kept: Kept, name: str
 ) -> None:
     poll = await api.poll(owner)
     before = kept.names()
@@ -214,7 +220,7 @@ async def test_bombs_are_too_large_and_nothing_is_stored(
     assert kept.names() <= before
 
 
-async def test_images_of_ours_are_shown_and_never_run(api: Api, owner: Person, editor: Editor) -> None:
+async def test_images_of_ours_are_shown_and_never_run(api: Api, owner: Person, editor: PollLoader) -> None:
     option = await editor.give(await api.poll(owner), image())
     if not option["imageUrl"].startswith("/"):
         assert option["imageUrl"].startswith("http://")
@@ -249,7 +255,7 @@ async def test_other_names_are_not_found(api: Api, name: str) -> None:
 
 
 async def test_editing_at_once_leaves_the_image_that_the_poll_names(
-    api: Api, owner: Person, editor: Editor, kept: Kept
+    api: Api, owner: Person, editor: PollLoader, kept: Kept
 ) -> None:
     poll = await api.poll(owner)
     before = kept.names()
@@ -266,7 +272,7 @@ async def test_editing_at_once_leaves_the_image_that_the_poll_names(
     await eventually(new, lambda names: len(names) == 2)
 
 
-async def test_only_so_many_are_taken_at_once(api: Api, owner: Person, editor: Editor) -> None:
+async def test_only_so_many_are_taken_at_once(api: Api, owner: Person, editor: PollLoader) -> None:
     polls = [await api.poll(owner) for _ in range(20)]
     picture = image()
     address = urlsplit(api.server.url())

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from app.services.pictures import MAX_PIXELS_ELSE, SECONDS, Pictures, shrink
-from app.utils.errors import PollroomError
+from app.domain.errors import PollroomError
+from app.services.polls.image_processing import MAX_PIXELS_ELSE, SECONDS, ImageProcessor, shrink
 from tests.images.samples import BOMBS, FORMATS, REFUSED, image, noise, opened, png_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -218,8 +218,8 @@ def test_memory_is_bounded(data: Any, most: int) -> None:
 
 async def test_a_decoder_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SECONDS < 30
-    monkeypatch.setattr("app.services.pictures.SECONDS", 0.2)
-    pictures = Pictures()
+    monkeypatch.setattr("app.services.polls.image_processing.SECONDS", 0.2)
+    pictures = ImageProcessor()
     with pictures._large:
         with pytest.raises(PollroomError) as caught:
             await pictures.shrink(image(size=(4000, 2500)))

@@ -12,12 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.adapters import storage as module
-from app.adapters.storage import LocalStorage, S3Storage
-from app.utils.errors import PollroomError
+from app.adapters import image_storage as module
+from app.adapters.image_storage import LocalStorage, S3Storage
+from app.domain.errors import PollroomError
 from tests.images.conftest import Bucket, bucket_of
 from tests.plugin import not_tested
-from tests.services import Missing, minio
+from tools.servers import Missing, minio
 
 Store = LocalStorage | S3Storage
 

@@ -8,12 +8,12 @@ import pytest
 import redis.asyncio
 from anyio.from_thread import start_blocking_portal
 
-from tests.harness.http import Person
-from tests.harness.process import Server, run
 from tests.harness.targets import worked_on
 from tests.instances.pair import Pair, Site, pair, pair_of, servers
 from tests.plugin import needing_services
-from tests.services import fresh_database, redis_server
+from tools.harness.http import Person
+from tools.harness.process import Server, run
+from tools.servers import fresh_database, redis_server
 
 OwnPair = Callable[..., AbstractAsyncContextManager[Pair]]
 

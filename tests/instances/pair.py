@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.harness.http import Answer, Api, Person
-from tests.harness.process import Server, serving
-from tests.harness.shapes import option_ids
-from tests.harness.wait import eventually
-from tests.harness.websocket import Socket, socket
-from tests.services import RedisServer
+from tools.harness.http import Answer, Api, Person
+from tools.harness.process import Server, serving
+from tools.harness.shapes import option_ids
+from tools.harness.wait import eventually
+from tools.harness.websocket import Socket, socket
+from tools.servers import RedisServer
 
 
 @dataclass(frozen=True)

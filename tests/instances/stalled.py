@@ -7,7 +7,7 @@ import struct
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.harness.process import Server
+from tools.harness.process import Server
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 

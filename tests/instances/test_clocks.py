@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from tests.harness.shapes import option_ids
-from tests.harness.wait import SOON, ahead, now, parse
-from tests.harness.websocket import socket
-from tests.instances import faults
 from tests.instances.conftest import OwnPair
 from tests.plugin import not_tested
-from tests.services import Missing
+from tools.harness import network as faults
+from tools.harness.shapes import option_ids
+from tools.harness.wait import SOON, ahead, now, parse
+from tools.harness.websocket import socket
+from tools.servers import Missing
 
 pytestmark = pytest.mark.anyio
 

@@ -7,14 +7,14 @@ from contextlib import AsyncExitStack
 import pytest
 import redis.asyncio
 
-from tests.harness.http import Person
-from tests.harness.process import Server
-from tests.harness.shapes import counted, option_ids
-from tests.harness.wait import eventually
-from tests.harness.websocket import socket
 from tests.instances.conftest import OwnPair
-from tests.instances.faults import killed, proxy, stopped
 from tests.instances.pair import Pair, Site, Voting, in_room, readiness
+from tools.harness.http import Person
+from tools.harness.network import killed, proxy, stopped
+from tools.harness.process import Server
+from tools.harness.shapes import counted, option_ids
+from tools.harness.wait import eventually
+from tools.harness.websocket import socket
 
 pytestmark = pytest.mark.anyio
 

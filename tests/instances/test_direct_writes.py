@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person
-from tests.harness.process import Server, serving
-from tests.harness.shapes import option_ids
 from tests.instances.stalled import PING, PONG, Stalled, masked
+from tools.harness.http import Api, Person
+from tools.harness.process import Server, serving
+from tools.harness.shapes import option_ids
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ MOST_CHANGES = 60
 RECEIVE_BUFFER = 2304
 
 
-class Reader(Stalled):
+class PollReader(Stalled):
     """Answers pings; ``updates`` of its one poll so far, and the seq of the newest tally."""
 
     def __init__(self, server: Server, buffer: int | None = None) -> None:
@@ -61,7 +61,10 @@ def play(
 ) -> tuple[int, list[int]]:
     """Updates to one that reads all, and to each of those that read little, with answers and pongs between."""
     dice = random.Random(0)
-    voters, slow = [Reader(server) for _ in people], [Reader(server, RECEIVE_BUFFER) for _ in range(SLOW)]
+    voters, slow = (
+        [PollReader(server) for _ in people],
+        [PollReader(server, RECEIVE_BUFFER) for _ in range(SLOW)],
+    )
     for reader in [*voters, *slow]:
         stack.callback(reader.close)
         reader.send({"type": "JOIN_POLL", "pollId": poll["id"]})

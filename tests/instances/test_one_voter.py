@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 import aiomysql
 import pytest
 
-from tests.harness.http import Person, ok
-from tests.harness.shapes import counted, option_ids
-from tests.harness.wait import eventually
-from tests.harness.websocket import Socket, socket
 from tests.instances.conftest import OwnPair
 from tests.instances.pair import Pair, Site
+from tools.harness.http import Person, ok
+from tools.harness.shapes import counted, option_ids
+from tools.harness.wait import eventually
+from tools.harness.websocket import Socket, socket
 
 pytestmark = pytest.mark.anyio
 

@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 
-from tests.harness.shapes import option_ids
-from tests.harness.wait import eventually
-from tests.harness.websocket import bare_socket
 from tests.instances.conftest import OwnPair
-from tests.instances.faults import stopped
 from tests.instances.pair import Site, in_room
+from tools.harness.network import stopped
+from tools.harness.shapes import option_ids
+from tools.harness.wait import eventually
+from tools.harness.websocket import bare_socket
 
 pytestmark = pytest.mark.anyio
 

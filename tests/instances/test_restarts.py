@@ -12,13 +12,13 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from tests.harness.http import Answer, Person
-from tests.harness.process import Server
-from tests.harness.shapes import counted, option_ids
-from tests.harness.wait import eventually
-from tests.harness.websocket import Socket, bare_socket, socket
 from tests.instances.conftest import OwnPair
 from tests.instances.pair import Pair, in_room
+from tools.harness.http import Answer, Person
+from tools.harness.process import Server
+from tools.harness.shapes import counted, option_ids
+from tools.harness.wait import eventually
+from tools.harness.websocket import Socket, bare_socket, socket
 
 pytestmark = pytest.mark.anyio
 

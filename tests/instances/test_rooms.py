@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from tests.harness.http import Person
-from tests.harness.shapes import option_ids
-from tests.harness.wait import SOON, ahead, eventually
-from tests.harness.websocket import Socket, socket
 from tests.instances.conftest import OwnPair
 from tests.instances.pair import Pair, Voting, in_room
+from tools.harness.http import Person
+from tools.harness.shapes import option_ids
+from tools.harness.wait import SOON, ahead, eventually
+from tools.harness.websocket import Socket, socket
 
 pytestmark = pytest.mark.anyio
 

@@ -10,13 +10,13 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.harness.process import Server
-from tests.harness.shapes import counted, option_ids, poll_of
-from tests.harness.wait import eventually
-from tests.harness.websocket import Socket, socket
 from tests.instances.conftest import OwnPair
 from tests.instances.pair import in_room
 from tests.instances.stalled import Stalled, masked
+from tools.harness.process import Server
+from tools.harness.shapes import counted, option_ids, poll_of
+from tools.harness.wait import eventually
+from tools.harness.websocket import Socket, socket
 
 pytestmark = pytest.mark.anyio
 

@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.harness.websocket import socket
 from tests.instances.conftest import OwnPair
 from tests.instances.pair import in_room
+from tools.harness.websocket import socket
 
 pytestmark = pytest.mark.anyio
 

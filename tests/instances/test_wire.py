@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from tests.harness.http import Person
-from tests.harness.shapes import option_ids
 from tests.instances.pair import Pair
 from tests.instances.stalled import Stalled, masked
+from tools.harness.http import Person
+from tools.harness.shapes import option_ids
 
 pytestmark = pytest.mark.anyio
 

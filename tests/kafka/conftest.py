@@ -8,7 +8,7 @@ import pytest
 
 from tests.kafka.relayed import Relayed
 from tests.plugin import needing_services
-from tests.services import Kafka, RedisServer, fresh_database, kafka
+from tools.servers import Kafka, RedisServer, fresh_database, kafka
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from app.config import Settings
-from app.modules.poll.types import Rules
-from app.modules.vote import readers
-from app.modules.vote.readers import KAFKA, SQL, Position
-from app.modules.vote.types import Ballot, Receipt
-from app.workers.relay import Relay
-from tests.harness.wait import eventually
+from app.bootstrap.settings import Settings
+from app.domain.ballots import Ballot, Receipt
+from app.domain.polls import Rules
+from app.repositories import relay_offsets as readers
+from app.repositories.relay_offsets import KAFKA, SQL, Position
+from app.workers.kafka_relay import Relay
 from tests.recovery.site import Node, Site, ballot, received
+from tools.harness.wait import eventually
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "kafka_tally.py"
 _spec = importlib.util.spec_from_file_location("kafka_tally", EXAMPLE)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from app.config import ConfigError, Settings
-from tests.harness.http import Api, ok
-from tests.harness.process import run, serving
-from tests.harness.wait import eventually
+from app.bootstrap.settings import ConfigError, Settings
 from tests.kafka.relayed import EXAMPLE
-from tests.services import Kafka
+from tools.harness.http import Api, ok
+from tools.harness.process import run, serving
+from tools.harness.wait import eventually
+from tools.servers import Kafka
 
 pytestmark = pytest.mark.anyio
 

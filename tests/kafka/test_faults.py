@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 
 from app.adapters.kafka import KafkaTopic
-from app.modules.vote import model
-from app.modules.vote.readers import KAFKA, LOST, READS
-from app.services.relaying import lag
-from app.utils.errors import PollroomError
-from app.workers.relay import AT_ONCE
-from tests.harness.process import Process
-from tests.harness.wait import eventually
+from app.domain.errors import PollroomError
+from app.repositories import ballots as model
+from app.repositories.relay_offsets import KAFKA, LOST, READS
+from app.services.vote_log.kafka_relay import lag
+from app.workers.kafka_relay import AT_ONCE
 from tests.kafka.relayed import (
     Relayed,
     caught_up,
@@ -28,7 +26,9 @@ from tests.kafka.relayed import (
 )
 from tests.recovery.backup import backup
 from tests.recovery.site import until
-from tests.services import Kafka, RedisServer
+from tools.harness.process import Process
+from tools.harness.wait import eventually
+from tools.servers import Kafka, RedisServer
 
 pytestmark = pytest.mark.anyio
 

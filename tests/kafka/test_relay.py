@@ -2,9 +2,8 @@
 
 import pytest
 
-from app.modules.vote import readers
-from app.utils.errors import PollroomError
-from tests.harness.process import run
+from app.domain.errors import PollroomError
+from app.repositories import relay_offsets as readers
 from tests.kafka.relayed import (
     Relayed,
     caught_up,
@@ -17,6 +16,7 @@ from tests.kafka.relayed import (
     trimmed,
     vote,
 )
+from tools.harness.process import run
 
 pytestmark = pytest.mark.anyio
 

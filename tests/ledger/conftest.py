@@ -6,7 +6,7 @@ import pytest
 
 from tests.ledger.proxy import Proxy, proxy
 from tests.ledger.world import World, world
-from tests.services import RedisServer
+from tools.servers import RedisServer
 
 
 @pytest.fixture

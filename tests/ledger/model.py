@@ -3,8 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from app.modules.poll.types import Rules
-from app.modules.vote.types import Ballot, Receipt, Standing
+from app.domain.ballots import Ballot, CurrentVote, Receipt
+from app.domain.polls import Rules
 
 LARGEST_PAST = 64
 
@@ -28,11 +28,11 @@ class Past:
     accepted: bool = False
 
     @property
-    def standing(self) -> Standing | None:
+    def standing(self) -> CurrentVote | None:
         if not self.taken:
             return None
         last = self.taken[-1]
-        return Standing(last.id, last.choices, last.seq, last.at, self.accepted)
+        return CurrentVote(last.id, last.choices, last.seq, last.at, self.accepted)
 
 
 @dataclass

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.adapters.redis.batcher import LARGEST_BATCH
-from app.modules.vote.types import Ballot, Receipt
-from app.utils.errors import PollroomError
-from tests.harness.wait import eventually
+from app.adapters.redis.ledger.batcher import LARGEST_BATCH
+from app.domain.ballots import Ballot, Receipt
+from app.domain.errors import PollroomError
 from tests.ledger.world import World, answers, ballot, receipts, world
-from tests.services import RedisServer
+from tools.harness.wait import eventually
+from tools.servers import RedisServer
 
 
 async def calls(here: World) -> int:

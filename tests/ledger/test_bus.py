@@ -9,13 +9,13 @@ from functools import partial
 import pytest
 import redis.asyncio
 
-from app.adapters.redis.client import connect
-from app.adapters.redis.keys import Keys
-from app.adapters.redis.pubsub import RedisBus
-from app.utils.errors import PollroomError
-from tests.harness.wait import eventually
+from app.adapters.redis.connection.client import connect
+from app.adapters.redis.connection.keys import Keys
+from app.adapters.redis.pubsub.bus import RedisBus
+from app.domain.errors import PollroomError
 from tests.ledger.proxy import Proxy
-from tests.services import RedisServer
+from tools.harness.wait import eventually
+from tools.servers import RedisServer
 
 NOTICED_SECONDS = 5
 

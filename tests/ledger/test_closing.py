@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from app.modules.vote.types import Receipt
-from app.utils.errors import PollroomError
+from app.domain.ballots import Receipt
+from app.domain.errors import PollroomError
 from tests.ledger.world import Answer, World, ballot, receipts, world
-from tests.services import RedisServer
+from tools.servers import RedisServer
 
 FAR = 3_600_000
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from app.adapters.redis.client import SILENT, connect
-from app.adapters.redis.pipe import Pipe
+from app.adapters.redis.connection.client import SILENT, connect
+from app.adapters.redis.connection.pipe import Pipe
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from app.modules.vote.types import Hold, Receipt
-from app.ports import Busy
+from app.domain.ballots import Hold, Receipt
+from app.ports.ledger import TryAgain
 from tests.ledger.world import OPTIONS, World, ballot, options, receipts
 
 
@@ -18,14 +18,14 @@ async def lapse(here: World, held: Hold) -> None:
 async def test_one_holds_at_a_time_and_who_lost_its_hold_installs_nothing(here: World) -> None:
     poll = await here.poll()
     first = await here.ledger.hold(poll)
-    with pytest.raises(Busy):
+    with pytest.raises(TryAgain):
         await here.ledger.hold(poll)
     await lapse(here, first)
     second = await here.ledger.hold(poll)
     assert first.state is not None and second.state is not None
     assert second.state.order == first.state.order
     rules = here.rules[poll]
-    with pytest.raises(Busy):
+    with pytest.raises(TryAgain):
         await here.install(first, here.revise(first, allow_change=False))
     here.rules[poll] = rules
     state, late = await here.install(second, here.revise(second, guests=True))
@@ -53,7 +53,7 @@ async def test_who_lost_its_hold_cannot_let_another_go(here: World) -> None:
     await lapse(here, first)
     await here.ledger.hold(poll)
     await here.ledger.release(first)
-    with pytest.raises(Busy):
+    with pytest.raises(TryAgain):
         await here.ledger.hold(poll)
 
 

@@ -4,10 +4,10 @@ import asyncio
 import random
 import time
 
-from app.modules.vote.types import Receipt
+from app.domain.ballots import Receipt
 from tests.ledger.proxy import Proxy
 from tests.ledger.world import Answer, World, answers, ballot, receipts, world
-from tests.services import RedisServer
+from tools.servers import RedisServer
 
 
 async def test_lost_replies_never_count_twice(own_redis: RedisServer, between: Proxy) -> None:

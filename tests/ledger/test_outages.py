@@ -3,11 +3,11 @@
 import asyncio
 import time
 
-from app.adapters.redis.batcher import RETRY_SECONDS
-from app.utils.errors import unavailable
-from tests.harness.wait import eventually
+from app.adapters.redis.ledger.batcher import RETRY_SECONDS
+from app.domain.errors import unavailable
 from tests.ledger.world import Answer, World, answers, ballot, receipts, world
-from tests.services import RedisServer
+from tools.harness.wait import eventually
+from tools.servers import RedisServer
 
 
 async def _refuse(partition: int) -> None:

@@ -10,17 +10,17 @@ import msgspec
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from app.adapters.redis.client import connect
-from app.adapters.redis.clock import RedisClock
-from app.adapters.redis.fence import RedisFences
-from app.adapters.redis.keys import Keys
-from app.adapters.redis.ledger import RedisLedger
-from app.modules.poll.types import Option, Rules
-from app.modules.types import new_id
-from app.modules.vote.types import Ballot, Hold, PollState, Receipt
-from app.ports import Busy
-from app.services.editing import as_it_stands
-from app.utils.errors import PollroomError
+from app.adapters.redis.connection.client import connect
+from app.adapters.redis.connection.clock import RedisClock
+from app.adapters.redis.connection.keys import Keys
+from app.adapters.redis.ledger.fences import RedisFences
+from app.adapters.redis.ledger.ledger import RedisLedger
+from app.domain.ballots import Ballot, Hold, PollState, Receipt
+from app.domain.errors import PollroomError
+from app.domain.polls import Option, Rules
+from app.domain.values import new_id
+from app.ports.ledger import TryAgain
+from app.services.polls.poll_loader import as_it_stands
 
 GENERATION = 1
 OWNER = "owner"
@@ -143,7 +143,7 @@ class World:
         """Tries again while another one holds."""
         async with asyncio.timeout(10):
             while True:
-                with suppress(Busy):
+                with suppress(TryAgain):
                     return await self.ledger.hold(poll_id)
                 await asyncio.sleep(0.005)
 

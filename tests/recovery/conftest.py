@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.recovery.site import Site
-from tests.services import RedisServer, fresh_database
+from tools.servers import RedisServer, fresh_database
 
 
 @pytest.fixture

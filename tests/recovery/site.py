@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.config import Settings
-from app.modules.poll import model as polls
-from app.modules.poll.service import compose
-from app.modules.poll.types import NewPoll, Rules
-from app.modules.vote import model as votes
-from app.modules.vote.types import Ballot, PollState, Receipt
-from app.services.recording import READER
-from app.stores import Stores, migrate, open_stores
+from app.bootstrap.resources import Resources, migrate, open_resources
+from app.bootstrap.settings import Settings
+from app.domain.ballots import Ballot, PollState, Receipt
+from app.domain.poll_rules import compose
+from app.domain.polls import NewPoll, Rules
+from app.repositories import ballots as votes
+from app.repositories import polls
+from app.services.vote_log.recorder import READER
 from app.workers.vote_worker import VoteWorker
 from tests.ledger.world import Answer, answers
-from tests.services import RedisServer
+from tools.servers import RedisServer
 
 """What a ballot was answered with: a receipt, or the code of the refusal."""
 
@@ -53,7 +53,7 @@ class Site:
         """``worker``: one runs beside."""
         settings = self.settings(**more)
         await migrate(settings)
-        async with open_stores(settings) as stores, AsyncExitStack() as stack:
+        async with open_resources(settings) as stores, AsyncExitStack() as stack:
             node = Node(stores)
             if worker:
                 await stack.enter_async_context(running(stores.worker()))
@@ -63,7 +63,7 @@ class Site:
 class Node:
     """One process's stores, and what tests do with them."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Resources) -> None:
         self.stores = stores
 
     async def poll(self, **fields: Any) -> Rules:

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from app.modules.poll import model as polls
-from app.modules.vote import model as votes
-from app.utils.errors import PollroomError
+from app.domain.errors import PollroomError
+from app.repositories import ballots as votes
+from app.repositories import polls
 from tests.recovery.backup import backup
 from tests.recovery.site import Node, Site, received, running, until
 from tests.recovery.test_emptied import all_repeat, equal, some_votes

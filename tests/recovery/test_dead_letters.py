@@ -6,9 +6,9 @@ from base64 import b64encode
 import msgspec
 import pytest
 
-from app.modules.vote import model
-from tests.harness.process import run
+from app.repositories import ballots as model
 from tests.recovery.site import Node, Site, received
+from tools.harness.process import run
 
 pytestmark = pytest.mark.anyio
 

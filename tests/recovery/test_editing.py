@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec.structs import replace
 
-from app.modules.poll import model as polls
-from app.modules.poll.types import Option, Rules
-from app.modules.vote.types import Hold, PollState
-from app.ports import Busy, Queries
-from app.services.editing import as_it_stands
-from app.utils.errors import PollroomError
+from app.domain.ballots import Hold, PollState
+from app.domain.errors import PollroomError
+from app.domain.polls import Option, Rules
+from app.ports.database import Queries
+from app.ports.ledger import TryAgain
+from app.repositories import polls
+from app.services.polls.poll_loader import as_it_stands
 from tests.ledger.proxy import Proxy, proxy
 from tests.recovery.site import Node, Site, ballot, received, until
 
@@ -94,7 +95,7 @@ async def lose_a_hold(node: Node, between: Proxy, poll: Rules, how: str) -> None
     if how == "cancelled":
         await between.swallowed.wait()
         holding.cancel()
-    with pytest.raises(asyncio.CancelledError if how == "cancelled" else Busy):
+    with pytest.raises(asyncio.CancelledError if how == "cancelled" else TryAgain):
         await holding
     assert between.cuts == 1 or between.swallowed.is_set()
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ConnectionError as Gone
 
-from app.adapters.redis.fence import RedisFences
-from app.modules.poll.types import Rules
-from app.modules.vote import model as votes
-from app.modules.vote.types import Receipt
-from app.services.recording import READER
-from app.services.restoring import BEGUN
-from app.services.verifying import Verifier
-from app.utils.errors import PollroomError
+from app.adapters.redis.ledger.fences import RedisFences
+from app.domain.ballots import Receipt
+from app.domain.errors import PollroomError
+from app.domain.log_position import BEGUN
+from app.domain.polls import Rules
+from app.repositories import ballots as votes
+from app.services.recovery.partition_verifier import PartitionVerifier
+from app.services.vote_log.recorder import READER
 from tests.recovery.site import Answer, Node, Site, ballot, received, repeats, until
-from tests.services import RedisServer, redis_server
+from tools.servers import RedisServer, redis_server
 
 pytestmark = pytest.mark.anyio
 
@@ -220,7 +220,7 @@ async def test_a_restart_between_comparison_and_fence(site: Site, emptied: bool)
         restart(site.redis, empty=emptied)
         stores = node.stores
         fences = _Restarts(site, node, 2)
-        verifier = Verifier(stores.database, fences, stores.votes, stores.shelf)
+        verifier = PartitionVerifier(stores.database, fences, stores.votes, stores.shelf)
 
         async def verified() -> int:
             try:
@@ -258,7 +258,9 @@ async def test_no_log_of_an_ended_generation_stays_after_a_crash(site: Site, dra
         stores = node.stores
         await node.redis("DEL", stores.keys.fence(0))
         with pytest.raises(ConnectionAbortedError):
-            await Verifier(stores.database, _Dies(site, node, 0), stores.votes, stores.shelf).verify(0)
+            await PartitionVerifier(stores.database, _Dies(site, node, 0), stores.votes, stores.shelf).verify(
+                0
+            )
         assert (await node.offset()).generation == 2
         restart(site.redis)
         after = await until(lambda: _state(node, poll), "a read")

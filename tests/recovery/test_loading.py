@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from app.modules.poll.types import Rules
-from app.modules.vote import model
-from app.modules.vote.types import BallotRow
-from app.ports import Busy
+from app.domain.ballots import BallotRow
+from app.domain.polls import Rules
+from app.ports.ledger import TryAgain
+from app.repositories import ballots as model
 from tests.recovery.site import Node, Site, ballot, received, until
 
 pytestmark = pytest.mark.anyio
@@ -89,7 +89,7 @@ async def test_a_load_that_lost_its_hold_leaves_nothing_running(site: Site) -> N
         held = await node.stores.ledger.hold(poll.id)
         await node.stores.ledger.release(held)
         before = asyncio.all_tasks()
-        with pytest.raises(Busy):
+        with pytest.raises(TryAgain):
             await node.stores.editor._fill(held, poll)
         assert asyncio.all_tasks() <= before
 

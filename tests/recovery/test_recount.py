@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from app.modules.vote import model
+from app.repositories import ballots as model
 from tests.recovery.site import Node, Site, received
 from tests.recovery.test_emptied import some_votes
 

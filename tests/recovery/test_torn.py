@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app.adapters.redis.client import connect
-from app.adapters.redis.fence import RedisFences
-from app.adapters.redis.keys import Keys
+from app.adapters.redis.connection.client import connect
+from app.adapters.redis.connection.keys import Keys
+from app.adapters.redis.ledger.fences import RedisFences
 from tests.recovery.site import Site, ballot, received, repeats
-from tests.services import RedisServer
+from tools.servers import RedisServer
 
 pytestmark = pytest.mark.anyio
 

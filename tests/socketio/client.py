@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.harness.http import Answer, Person
-from tests.harness.process import Server
-from tests.harness.shapes import Memory, poll_of
-from tests.harness.websocket import matches
+from tools.harness.http import Answer, Person
+from tools.harness.process import Server
+from tools.harness.shapes import Memory, poll_of
+from tools.harness.websocket import matches
 
 DRIVER = Path(__file__).parent / "driver.mjs"
 News = dict[str, Any]

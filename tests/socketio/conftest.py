@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from tests.harness.process import Server, serving
 from tests.harness.targets import Target
 from tests.socketio.client import Client, connected
+from tools.harness.process import Server, serving
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 

@@ -10,7 +10,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from tests.harness.process import Server
+from tools.harness.process import Server
 
 PATH = "/socket.io/?EIO=4&transport="
 

@@ -7,11 +7,11 @@ import httpx
 import pytest
 
 from tests.conftest import Open
-from tests.harness.http import Api, Person
-from tests.harness.process import Server
-from tests.harness.shapes import option_ids
 from tests.socketio.conftest import Connect
 from tests.socketio.engine import PATH, engine, polling
+from tools.harness.http import Api, Person
+from tools.harness.process import Server
+from tools.harness.shapes import option_ids
 
 DEEP = "[" * 1500
 BAD: list[tuple[str, str]] = [

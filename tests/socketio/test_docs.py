@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.harness.http import Api, Person, ok, person
-from tests.harness.process import Server
-from tests.harness.shapes import option_ids
-from tests.harness.websocket import socket
+from tools.harness.http import Api, Person, ok, person
+from tools.harness.process import Server
+from tools.harness.shapes import option_ids
+from tools.harness.websocket import socket
 
 PAGE = Path(__file__).parents[2] / "docs" / "socketio.md"
 USE = """

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness.http import Api
-from tests.harness.process import Server, run, serving
-from tests.harness.shapes import option_ids
 from tests.harness.targets import target
-from tests.harness.wait import eventually
-from tests.harness.websocket import socket
 from tests.plugin import not_tested
-from tests.services import Missing
 from tests.socketio.client import connected
 from tests.socketio.conftest import ON, TRANSPORTS
+from tools.harness.http import Api
+from tools.harness.process import Server, run, serving
+from tools.harness.shapes import option_ids
+from tools.harness.wait import eventually
+from tools.harness.websocket import socket
+from tools.servers import Missing
 
 
 @pytest.fixture(scope="module")

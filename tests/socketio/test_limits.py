@@ -10,15 +10,15 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.conftest import Open
-from tests.harness.http import Api, Person
-from tests.harness.process import Server, serving
-from tests.harness.shapes import option_ids
 from tests.harness.targets import Target
-from tests.harness.wait import eventually
-from tests.harness.websocket import bare_socket, socket
 from tests.socketio.client import connected
 from tests.socketio.conftest import ON, Connect
 from tests.socketio.engine import PATH, engine, polling
+from tools.harness.http import Api, Person
+from tools.harness.process import Server, serving
+from tools.harness.shapes import option_ids
+from tools.harness.wait import eventually
+from tools.harness.websocket import bare_socket, socket
 
 Transports = tuple[str, ...]
 

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from tests.conftest import Open
-from tests.harness.http import Api, Person
-from tests.harness.shapes import option_ids
 from tests.socketio.conftest import Connect
+from tools.harness.http import Api, Person
+from tools.harness.shapes import option_ids
 
 Transports = tuple[str, ...]
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.http import Api, Person, ok
-from tests.harness.process import Server, serving
-from tests.harness.shapes import option_ids
 from tests.harness.targets import Target
 from tests.socketio.client import started
 from tests.socketio.conftest import ON, Connect
+from tools.harness.http import Api, Person, ok
+from tools.harness.process import Server, serving
+from tools.harness.shapes import option_ids
 
 Transports = tuple[str, ...]
 

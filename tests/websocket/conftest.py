@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.process import Server
-from tests.harness.wait import eventually
+from tools.harness.process import Server
+from tools.harness.wait import eventually
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "room.mjs"
 USE = """

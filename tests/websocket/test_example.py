@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.http import Api, Person, ok
-from tests.harness.process import Server, serving
-from tests.harness.shapes import option_ids
-from tests.harness.websocket import socket
 from tests.websocket.conftest import News, Open
+from tools.harness.http import Api, Person, ok
+from tools.harness.process import Server, serving
+from tools.harness.shapes import option_ids
+from tools.harness.websocket import socket
 
 pytestmark = pytest.mark.anyio
 

@@ -9,10 +9,10 @@ from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import connect
 from websockets.server import ServerProtocol
 
-from app.http.protocol import PollroomHttpProtocol
-from app.websocket.messages import text_frame
-from app.websocket.protocol import PollroomProtocol
-from tests.harness.wait import eventually
+from app.http.uvicorn_protocol import PollroomHttpProtocol
+from app.websocket.codec import text_frame
+from app.websocket.uvicorn_protocol import PollroomProtocol
+from tools.harness.wait import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.process import Server
 from tests.websocket.cases import CASES, OWN, TAKEN, sized
 from tests.websocket.wire import TEXT, Wire, close, echoed, frame, told, upgrade
+from tools.harness.process import Server
 
 
 def parted(sent: bytes) -> list[bytes]:

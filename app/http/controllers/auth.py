@@ -5,11 +5,11 @@ from typing import Final
 import msgspec
 from starlette.requests import Request
 
-from app.http.decode import body, optional_body
-from app.http.middleware import Bearer, Reply, no_content, reply
-from app.modules.types import Camel
-from app.modules.user.types import Guest, Login, Refresh, Register, UserView
-from app.services.auth import Auth
+from ...domain.users import Guest, Login, Refresh, Register, UserView
+from ...domain.values import Camel
+from ...services.accounts.sessions import Auth
+from ..middleware import Bearer, Reply, no_content, reply
+from ..request import body, optional_body
 
 _REGISTER: Final = msgspec.json.Decoder(Register)
 _LOGIN: Final = msgspec.json.Decoder(Login)

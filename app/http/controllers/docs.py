@@ -5,8 +5,8 @@ from typing import Any, Final
 import msgspec
 from starlette.requests import Request
 
-from app.http.middleware import Headers, Reply
-from app.http.page import POLICY, page
+from ..middleware import Headers, Reply
+from ..page import POLICY, page
 
 _ALIKE: Final[Headers] = [(b"cache-control", b"no-cache"), (b"x-content-type-options", b"nosniff")]
 _JSON: Final[Headers] = [(b"content-type", b"application/json"), *_ALIKE]

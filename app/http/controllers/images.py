@@ -5,11 +5,11 @@ from typing import Final
 
 from starlette.requests import Request
 
-from app.http.decode import path_id, raw_body
-from app.http.middleware import Bearer, Reply, no_content, reply
-from app.modules.poll.types import OptionView
-from app.modules.types import Camel
-from app.services.images import CONTENT_TYPE, MAX_BYTES, Images
+from ...domain.polls import OptionView
+from ...domain.values import Camel
+from ...services.polls.option_images import CONTENT_TYPE, MAX_BYTES, OptionImages
+from ..middleware import Bearer, Reply, no_content, reply
+from ..request import path_id, raw_body
 
 BODY_SECONDS: Final = 60
 
@@ -28,7 +28,7 @@ class OneOption(Camel):
 
 
 class ImageController:
-    def __init__(self, images: Images, bearer: Bearer) -> None:
+    def __init__(self, images: OptionImages, bearer: Bearer) -> None:
         self._images = images
         self._bearer = bearer
 

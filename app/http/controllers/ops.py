@@ -5,10 +5,10 @@ from typing import Final, Literal
 
 from starlette.requests import Request
 
-from app.http.middleware import Headers, Reply, reply
-from app.modules.types import Camel
-from app.services.readiness import Readiness
-from app.utils.errors import PollroomError
+from ...domain.errors import PollroomError
+from ...domain.values import Camel
+from ...services.health import Readiness
+from ..middleware import Headers, Reply, reply
 
 _FIGURES: Final[Headers] = [
     (b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),

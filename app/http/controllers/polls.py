@@ -5,12 +5,12 @@ from typing import Final
 import msgspec
 from starlette.requests import Request
 
-from app.http.decode import body, page, path_id, poll_key
-from app.http.middleware import Bearer, Reply, no_content, reply
-from app.modules.poll.types import NewPoll, PollEdit, PollView
-from app.modules.types import Camel
-from app.modules.vote.types import Tally
-from app.services.polls import Polls
+from ...domain.ballots import Tally
+from ...domain.polls import NewPoll, PollEdit, PollView
+from ...domain.values import Camel
+from ...services.polls.polls import Polls
+from ..middleware import Bearer, Reply, no_content, reply
+from ..request import body, page, path_id, poll_key
 
 _NEW: Final = msgspec.json.Decoder(NewPoll)
 _EDIT: Final = msgspec.json.Decoder(PollEdit)

@@ -6,14 +6,14 @@ import msgspec
 from msgspec import UNSET
 from starlette.requests import Request
 
-from app.http.csv import results_csv
-from app.http.decode import ballot_key, body, path_code, path_id
-from app.http.middleware import Bearer, Reply, reply
-from app.modules.poll.types import OptionView, PollView
-from app.modules.types import Camel, rfc3339
-from app.modules.vote.forms import VoteForm
-from app.modules.vote.types import Snapshot, Tally, VoteAccepted, VoteRetracted, YourVote
-from app.services.vote import Votes
+from ...domain.ballots import Snapshot, Tally, VoteAccepted, VoteRetracted, YourVote
+from ...domain.polls import OptionView, PollView
+from ...domain.values import Camel, rfc3339
+from ...domain.vote_forms import VoteForm
+from ...services.voting.votes import Votes
+from ..middleware import Bearer, Reply, reply
+from ..request import ballot_key, body, path_code, path_id
+from ..results_csv import results_csv
 
 _CSV: Final = [
     (b"content-type", b"text/csv; charset=utf-8"),

@@ -1,0 +1,57 @@
+"""Names of keys and channels. All of a partition share the hash tag ``{pNN}``: one script, one slot."""
+
+from typing import NamedTuple
+from zlib import crc32
+
+from .pipe import bulk
+
+REMEMBERED = 50_000
+
+
+class Route(NamedTuple):
+    """Where a poll's ballots go: its partition, and its three keys packed for a command."""
+
+    partition: int
+    packed: bytes
+
+
+class Keys:
+    """``partitions`` is fixed for the life of the data (``settings`` in SQL)."""
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+        self._routes: dict[str, Route] = {}
+
+    def partition(self, poll_id: str) -> int:
+        return crc32(poll_id.encode()) % self.partitions
+
+    def route(self, poll_id: str) -> Route:
+        route = self._routes.get(poll_id)
+        if route is None:
+            if len(self._routes) >= REMEMBERED:
+                self._routes.clear()
+            packed = b"".join(bulk(key.encode()) for key in self.poll(poll_id))
+            route = self._routes[poll_id] = Route(self.partition(poll_id), packed)
+        return route
+
+    @staticmethod
+    def tag(partition: int) -> str:
+        return f"{{p{partition:02d}}}"
+
+    def fence(self, partition: int) -> str:
+        return f"{self.tag(partition)}:fence"
+
+    def log(self, partition: int, generation: int) -> str:
+        return f"{self.tag(partition)}:log:{generation}"
+
+    def poll(self, poll_id: str) -> list[str]:
+        """Poll, counts and ballots."""
+        tag = self.tag(self.partition(poll_id))
+        return [f"{tag}:poll:{poll_id}", f"{tag}:counts:{poll_id}", f"{tag}:ballots:{poll_id}"]
+
+    def filled(self, poll_id: str, token: str) -> str:
+        """Ballots on their way in, until the poll is installed."""
+        return f"{self.tag(self.partition(poll_id))}:filled:{token}"
+
+    def feed(self, poll_id: str) -> str:
+        return f"{self.tag(self.partition(poll_id))}:feed:{poll_id}"

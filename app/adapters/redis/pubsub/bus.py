@@ -1,0 +1,173 @@
+"""Redis pub/sub, listened to with suspicion.
+
+The library reconnects silently and ``subscribe()`` returns before the server knows; a half-open connection stays deaf for
+ever. Here a lost or silent connection is noticed within ``PING_SECONDS + PONG_SECONDS``, every channel is subscribed anew,
+and whoever listens is told to read anew what it may have missed.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+from redis.asyncio.client import PubSub
+
+from ....domain.errors import unavailable
+from ....utils import logger
+from ..connection.client import ANSWER_SECONDS, REFUSED, SILENT
+from ..connection.cluster import Client, Cluster
+from ..connection.keys import Keys
+
+PING_SECONDS = 1.0
+PONG_SECONDS = 2.0
+CONFIRM_SECONDS = 2.0
+BACKOFF_SECONDS = (0.05, 0.5)
+"""After an outage of Redis all instances are deaf for as long as the pause: it stays short."""
+
+_log = logger.get(__name__)
+
+
+class RedisBus:
+    def __init__(self, client: Client, keys: Keys, shard: str = "") -> None:
+        """``client`` must not time out on reads: the deadlines are kept here.
+
+        ``shard``: hash tag of the one partition whose channels are sharded; none for plain pub/sub.
+        """
+        self._client = client
+        self._shard = shard
+        self._keys = keys
+        self._handlers: dict[str, Callable[[bytes], None]] = {}
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._listeners: list[Callable[[], Awaitable[None]]] = []
+        self._pubsub: PubSub | None = None
+        self.deaf = True
+
+    def feed_channel(self, poll_id: str) -> str:
+        return self._keys.feed(poll_id)
+
+    def handle(self, channel: str, on_message: Callable[[bytes], None]) -> None:
+        """Listen to a channel from the first connection on. There must be one such channel before ``run``."""
+        self._handlers[channel] = on_message
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
+        self._listeners.append(callback)
+
+    async def publish(self, channel: str, payload: bytes) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await (self._client.spublish if self._shard else self._client.publish)(channel, payload)
+        except (*SILENT, *REFUSED) as error:
+            raise unavailable() from error
+
+    async def subscribe(self, channel: str, on_message: Callable[[bytes], None]) -> None:
+        self._handlers[channel] = on_message
+        if self._pubsub is None:
+            self._handlers.pop(channel, None)
+            raise unavailable()
+        confirmed = self._waiting.get(channel)
+        if confirmed is None:
+            confirmed = self._waiting[channel] = asyncio.get_running_loop().create_future()
+        try:
+            await self._subscribe(self._pubsub, channel)
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await asyncio.shield(confirmed)
+        except (*SILENT, *REFUSED) as error:
+            self._handlers.pop(channel, None)
+            raise unavailable() from error
+
+    async def unsubscribe(self, channel: str) -> None:
+        self._handlers.pop(channel, None)
+        if self._pubsub is not None:
+            try:
+                await (self._pubsub.sunsubscribe if self._shard else self._pubsub.unsubscribe)(channel)
+            except (*SILENT, *REFUSED):
+                return  # the connection is gone, and the subscription with it
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        pause, most = BACKOFF_SECONDS
+        while True:
+            pubsub: PubSub | None = None
+            try:
+                pubsub = await self._open()
+                await self._listen(pubsub)
+            except (*SILENT, *REFUSED) as error:
+                if isinstance(self._client, Cluster) and self._shard:
+                    self._client.doubt(self._shard)
+                if not self.deaf:
+                    pause = BACKOFF_SECONDS[0]
+                    _log.warning("pub/sub lost", error=str(error)[:200])
+            finally:
+                self.deaf = True
+                self._pubsub = None
+                for confirmed in self._waiting.values():
+                    confirmed.set_exception(ConnectionResetError("pub/sub lost"))
+                    confirmed.exception()
+                self._waiting.clear()
+                if pubsub is not None:
+                    await pubsub.aclose()  # type: ignore[no-untyped-call]
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, most)
+
+    async def _open(self) -> PubSub:
+        client = self._client
+        if isinstance(client, Cluster):
+            client = await client.at(self._shard) if self._shard else random.choice(await client.masters())
+        return client.pubsub()
+
+    async def _subscribe(self, pubsub: PubSub, *channels: str) -> None:
+        await (pubsub.ssubscribe if self._shard else pubsub.subscribe)(*channels)
+
+    async def _listen(self, pubsub: PubSub) -> None:
+        missing = set(self._handlers)
+        # The library waits without end for a server that takes the connection and says nothing.
+        async with asyncio.timeout(CONFIRM_SECONDS):
+            await self._subscribe(pubsub, *missing)
+        pinged = time.monotonic()
+        waiting_for_pong = False
+        again: asyncio.Task[None] | None = None
+        self._pubsub = pubsub
+        try:
+            while True:
+                message = await pubsub.get_message(ignore_subscribe_messages=False, timeout=PING_SECONDS)
+                now = time.monotonic()
+                if message is None:
+                    if waiting_for_pong and now - pinged > PONG_SECONDS:
+                        raise ConnectionError("no answer to a ping")
+                    if not waiting_for_pong:
+                        waiting_for_pong, pinged = True, now
+                        await pubsub.ping()
+                    continue
+                waiting_for_pong = False
+                if message["type"] in ("message", "smessage"):
+                    self._hand_on(message["channel"].decode(), message["data"])
+                elif message["type"] == "sunsubscribe" and message["channel"].decode() in self._handlers:
+                    raise ConnectionError("the slot has moved")
+                elif message["type"] in ("subscribe", "ssubscribe"):
+                    channel = message["channel"].decode()
+                    missing.discard(channel)
+                    confirmed = self._waiting.pop(channel, None)
+                    if confirmed is not None and not confirmed.done():
+                        confirmed.set_result(None)
+                    if not missing and self.deaf:
+                        self.deaf = False
+                        again = asyncio.create_task(self._tell())
+        finally:
+            if again is not None:
+                again.cancel()
+
+    def _hand_on(self, channel: str, payload: bytes) -> None:
+        handler = self._handlers.get(channel)
+        if handler is None:
+            return
+        try:
+            handler(payload)
+        except Exception:
+            _log.exception("a message could not be taken", channel=channel)
+
+    async def _tell(self) -> None:
+        for listener in self._listeners:
+            try:
+                await listener()
+            except Exception as error:
+                _log.warning("reading anew failed", error=repr(error)[:200])

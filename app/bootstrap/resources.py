@@ -1,0 +1,249 @@
+"""What keeps data, built and opened: database, Redis, the ledger with its delivery, storage."""
+
+import asyncio
+import hmac
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ..adapters.image_storage import LocalStorage, S3Storage
+from ..adapters.redis.connection.client import connect
+from ..adapters.redis.connection.clock import RedisClock
+from ..adapters.redis.connection.cluster import Client, open_client, publish_command
+from ..adapters.redis.connection.keys import Keys
+from ..adapters.redis.connection.topology import is_cluster
+from ..adapters.redis.embedded.server_process import AlreadyRunning, RedisServerProcess
+from ..adapters.redis.ledger.fences import RedisFences
+from ..adapters.redis.ledger.ledger import RedisLedger
+from ..adapters.redis.ledger.poll_store import RedisPollStore
+from ..adapters.redis.ledger.vote_log import RedisVoteLog
+from ..adapters.sql.database import SqlDatabase
+from ..domain.errors import PollroomError
+from ..domain.values import new_id
+from ..repositories.relay_offsets import remove
+from ..services.polls.eviction import Eviction
+from ..services.polls.poll_loader import PollLoader
+from ..services.polls.poll_reader import PollReader
+from ..services.recovery.partition_verifier import PartitionVerifier
+from ..services.recovery.recount import Recounter
+from ..services.recovery.sql_rebuild import Restorer
+from ..services.vote_log.kafka_relay import Relaying
+from ..services.vote_log.recorder import Recorder
+from ..services.voting.archived_polls import ArchivedPolls
+from ..utils import logger
+from ..workers.kafka_relay import Relay
+from ..workers.vote_worker import VoteWorker
+from .settings import ConfigError, Settings
+from .startup import awaited, naming
+
+LOG_SECONDS = 5.0
+"""The worker's reads wait in Redis for new entries, for half a second each."""
+
+_log = logger.get(__name__)
+
+
+class NotMigrated(Exception):
+    """The database has no tables yet. ``str()`` is a sentence for the operator."""
+
+
+@dataclass
+class Resources:
+    """What keeps data, opened. ``child``: the private Redis of the embedded default. ``sharded``: its pub/sub is."""
+
+    settings: Settings
+    database: SqlDatabase
+    client: Client
+    sharded: bool
+    keys: Keys
+    clock: RedisClock
+    ledger: RedisLedger
+    votes: RedisVoteLog
+    editor: PollLoader
+    reader: PollReader
+    shelf: RedisPollStore
+    restorer: Restorer
+    child: RedisServerProcess | None
+    storage: LocalStorage | S3Storage
+
+    def worker(self) -> VoteWorker:
+        recorder = Recorder(self.database)
+        return VoteWorker(
+            self.database,
+            self.votes,
+            recorder,
+            self.clock,
+            self.keys.partitions,
+            owner=new_id(),
+            restore=self.restorer.restore,
+            lag_limit=self.settings.kafka_lag_limit,
+        )
+
+    def relay(self) -> Relay | None:
+        """None where ballots are relayed to nobody. ``ConfigError`` without aiokafka."""
+        settings, keys = self.settings, self.keys
+        if not settings.kafka_brokers:
+            return None
+        try:
+            from ..adapters.kafka import KafkaTopic
+        except ModuleNotFoundError:
+            raise ConfigError(
+                "KAFKA_BROKERS", "empty where aiokafka is not installed (pip install .[kafka])"
+            ) from None
+        topic = KafkaTopic(settings.kafka_brokers, settings.kafka_topic, keys.partitions)
+        fences = RedisFences(self.client, keys)
+        secret = hmac.digest(settings.jwt_secret.encode(), b"pollroom: voters in Kafka, 1", "sha256")
+        relaying = Relaying(self.database, self.votes, fences, topic, keys.partition, keys.partitions, secret)
+        return Relay(self.database, relaying, topic, self.clock, owner=new_id())
+
+    def recorder(self) -> Recorder:
+        return Recorder(self.database)
+
+    def unloader(self) -> Eviction:
+        return Eviction(self.database, self.shelf, self.settings.unload_after_seconds)
+
+    def recounter(self) -> Recounter:
+        return Recounter(self.database, self.ledger, self.restorer)
+
+
+async def migrate(settings: Settings) -> int:
+    """Apply what is missing; how many."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with naming("DATABASE_URL", "the database"):
+        async with SqlDatabase(settings.database_url) as database:
+            return await database.migrate(settings.partitions)
+
+
+async def remove_relay(settings: Settings) -> int:
+    """Keep the log for it no longer; in how many partitions it was read."""
+    with naming("DATABASE_URL", "the database"):
+        async with SqlDatabase(settings.database_url) as database:
+            if await database.partitions() is None:
+                raise NotMigrated("The database has no tables of Pollroom.")
+            async with database.transaction() as queries:
+                return await remove(queries)
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings, *, beside: bool = False) -> AsyncIterator[Resources]:
+    """Everything that keeps data, the ledger's delivery running. Ends in the reverse order.
+
+    ``beside``: where a server runs on the same ``DATA_DIR``, its Redis is used instead of being refused.
+    """
+    async with AsyncExitStack() as stack:
+        url, child = settings.redis_url, None
+        if url is None:
+            child = RedisServerProcess(settings.data_dir)
+            url = child.url
+            try:
+                await child.start()
+            except AlreadyRunning:
+                if not beside:
+                    raise
+            else:
+                stack.push_async_callback(child.stop)
+                await running(stack, child.supervise())
+        if settings.embedded_database:
+            await migrate(settings)
+        with naming("DATABASE_URL", "the database"):
+            database = await stack.enter_async_context(SqlDatabase(settings.database_url))
+            partitions = await database.partitions()
+            if partitions is None:
+                raise NotMigrated("The database has no tables of Pollroom: run the command `migrate` first.")
+            if settings.partitions not in (None, partitions):
+                raise NotMigrated(f"PARTITIONS is {partitions} in this database and cannot change.")
+            await database.check()
+
+        client = open_client(url)
+        stack.push_async_callback(client.aclose)
+        slow = client if is_cluster(url) else connect(url, timeout=LOG_SECONDS)
+        stack.push_async_callback(slow.aclose)
+        keys, clock = Keys(partitions), RedisClock()
+        with naming("REDIS_URL", "Redis"):
+            await awaited("Redis", lambda: _set(clock, client))
+            publish = await publish_command(client)
+        ledger = RedisLedger(client, keys, clock, queued_ballots=settings.max_queued_ballots, publish=publish)
+        votes = RedisVoteLog(slow, keys)
+        editor = PollLoader(database, ledger)
+        storage = _storage(settings)
+        stack.callback(storage.close)
+        reader = PollReader(database, ledger, editor, storage.url)
+        shelf, fences = RedisPollStore(client, keys, publish), RedisFences(client, keys)
+        verifier = PartitionVerifier(database, fences, votes, shelf)
+
+        async def verify(partition: int) -> None:
+            ledger.generations[partition] = await verifier.verify(partition)
+
+        async def verify_all() -> None:
+            for partition in range(partitions):
+                try:
+                    await verify(partition)
+                except PollroomError as error:
+                    # A cluster without one of its nodes serves what the others have.
+                    if not is_cluster(url):
+                        raise
+                    _log.warning("a partition is not verified yet", partition=partition, error=repr(error))
+
+        with naming("REDIS_URL or DATABASE_URL", "one of them"):
+            await awaited("Redis and SQL", verify_all)
+
+        absent = ArchivedPolls(database, editor)
+        await running(stack, ledger.run(editor.load, absent.load, verify))
+        stack.push_async_callback(ledger.batcher.drain)
+        yield Resources(
+            settings=settings,
+            database=database,
+            client=client,
+            sharded=publish == "SPUBLISH",
+            keys=keys,
+            clock=clock,
+            ledger=ledger,
+            votes=votes,
+            editor=editor,
+            reader=reader,
+            shelf=shelf,
+            restorer=Restorer(database, fences, shelf),
+            child=child,
+            storage=storage,
+        )
+
+
+def _storage(settings: Settings) -> LocalStorage | S3Storage:
+    base = settings.s3_public_url or "/images"
+    if settings.s3_endpoint is None:
+        return LocalStorage(settings.data_dir / "images", base)
+    return S3Storage(
+        settings.s3_endpoint,
+        settings.s3_bucket,
+        settings.s3_access_key or "",
+        settings.s3_secret_key or "",
+        base,
+        public=settings.s3_public_url is not None,
+    )
+
+
+async def _set(clock: RedisClock, client: Client) -> None:
+    asked = time.monotonic()
+    seconds, micros = await client.time()
+    clock.heard(int(seconds) * 1000 + int(micros) // 1000, asked)
+
+
+async def running(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Run something for as long as the stack is open; should it fail, the process ends with its error."""
+    task = asyncio.ensure_future(work)
+    parent = asyncio.current_task()
+
+    def ended(done: "asyncio.Future[None]") -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            _log.error("a part of the server failed", error=repr(error), exc_info=error)
+            if parent is not None:
+                parent.cancel()
+
+    task.add_done_callback(ended)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(stop)

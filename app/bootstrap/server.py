@@ -1,0 +1,166 @@
+"""Serving a web process with uvicorn, and going down without losing anybody.
+
+SIGTERM or Ctrl-C: not ready, no new sockets, 1012 in batches, ballots on their way answered, the log stored, exit.
+A second signal ends at once.
+"""
+
+import asyncio
+import gc
+import logging
+import random
+import resource
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+
+from ..http.uvicorn_protocol import PollroomHttpProtocol
+from ..services.rooms.connections import RESTART
+from ..utils import logger
+from ..websocket.socket import LARGEST_MESSAGE
+from ..websocket.uvicorn_protocol import PollroomProtocol
+from .startup import StartError
+from .web import Web
+
+CLOSED_A_SECOND = 500
+BATCH_SECONDS = 0.1
+BALLOTS_SECONDS = 4.0
+ANSWERS_SECONDS = 0.01
+STORE_SECONDS = 5.0
+REQUESTS_SECONDS = 5
+COLLECT = (50_000, 20, 100)
+
+_log = logger.get(__name__)
+
+
+class _Server(uvicorn.Server):
+    """``drain`` runs at the first signal; uvicorn goes down only after it."""
+
+    def __init__(
+        self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], listening: Callable[[str], None]
+    ) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._listening = listening
+        self._draining: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # uvicorn logs what cannot be bound without a setting's name, and ends the process.
+        library = logging.getLogger("uvicorn.error")
+        library.disabled = True
+        try:
+            await super().startup(sockets)
+        except SystemExit as ended:
+            raise StartError(f"HOST, PORT: {ended.__context__}") from None
+        finally:
+            library.disabled = False
+        for server in self.servers:
+            for listener in server.sockets:
+                host, port = listener.getsockname()[:2]
+                self._listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self._signalled)
+
+    def _signalled(self) -> None:
+        if self._draining is None:
+            self._draining = asyncio.ensure_future(self._go_down())
+        else:
+            self.should_exit = self.force_exit = True
+
+    async def _go_down(self) -> None:
+        try:
+            await self._drain()
+        finally:
+            self.should_exit = True
+
+
+def allow_sockets() -> None:
+    """Each socket is a file: the usual soft limit of 1,024 is raised to the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def serve(web: Web, listening: Callable[[str], None]) -> None:
+    """Until a signal. ``listening`` is told each address once it takes connections. ``StartError`` where it cannot."""
+    settings = web.stores.settings
+    allow_sockets()
+
+    async def drain() -> None:
+        web.readiness.draining = True
+        web.departures.draining = True
+        await close_sockets(web, settings.drain_seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BALLOTS_SECONDS):
+                await web.stores.ledger.batcher.drain()
+        if web.worker is not None:
+            try:
+                async with asyncio.timeout(STORE_SECONDS):
+                    await web.worker.drain()
+            except Exception as error:
+                _log.warning("the log was not stored whole; the next start does", error=repr(error)[:200])
+
+    config = uvicorn.Config(
+        web.app,
+        host=settings.host,
+        port=settings.port,
+        http=PollroomHttpProtocol,
+        ws=PollroomProtocol,
+        ws_max_size=LARGEST_MESSAGE,
+        ws_ping_interval=settings.ping_interval,
+        ws_ping_timeout=settings.ping_interval,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=REQUESTS_SECONDS,
+        backlog=4096,
+    )
+    # Thousands of sockets are long-lived objects: each full collection would walk them all, and nearly nothing of ours
+    # is cyclic.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
+    await _Server(config, drain, listening).serve()
+
+
+async def close_sockets(web: Web, seconds: float) -> None:
+    """Tell every socket 1012, spread so that they do not all come back at once; in less time where they are few.
+
+    Each is read no more, and gets the answers to its ballots on their way, before it is told.
+    """
+    until = time.monotonic() + BALLOTS_SECONDS
+    members = list(web.departures.members)
+    random.shuffle(members)
+    batch = max(
+        int(CLOSED_A_SECOND * BATCH_SECONDS), int(len(members) * BATCH_SECONDS / max(seconds, BATCH_SECONDS))
+    )
+    for start in range(0, len(members), batch):
+        if start:
+            await asyncio.sleep(BATCH_SECONDS)
+        leaving = members[start : start + batch]
+        for member in leaving:
+            member.pause_reading()
+        while any(member.in_flight for member in leaving) and time.monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(ANSWERS_SECONDS)
+        for member in leaving:
+            web.departures.end(member, RESTART)
+
+
+def until_signalled() -> asyncio.Event:
+    """Set by SIGTERM or Ctrl-C, for processes that do not serve."""
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, event.set)
+    return event

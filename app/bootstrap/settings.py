@@ -1,0 +1,255 @@
+"""Every setting, read once from the environment. ``.env.example`` says what each is for."""
+
+import importlib.util
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from . import setting_urls as addresses
+
+_LEVELS: Final = ("debug", "info", "warning", "error")
+_SECRET_BYTES: Final = 32
+
+
+class ConfigError(Exception):
+    """A setting with a wrong value. ``str()`` names it and what is allowed, never the value: it may be a secret."""
+
+    def __init__(self, name: str, allowed: str) -> None:
+        super().__init__(f"{name} must be {allowed}")
+        self.name = name
+        self.allowed = allowed
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Durations in seconds unless the name says otherwise.
+
+    ``redis_url``: none for a private child under ``data_dir``.
+    ``partitions``: none for what the database has, 16 in a new one.
+    ``s3_endpoint``: none for images in ``data_dir``. ``s3_public_url``: none where this server serves them.
+    ``kafka_brokers``: empty where ballots are relayed to nobody. ``kafka_lag_limit``: in entries of the log.
+    ``embedded_database``: no ``DATABASE_URL`` was given, ``database_url`` is a SQLite file under ``data_dir``.
+    """
+
+    host: str
+    port: int
+    data_dir: Path
+    database_url: str = field(repr=False)
+    embedded_database: bool
+    redis_url: str | None = field(repr=False)
+    jwt_secret: str = field(repr=False)
+    s3_endpoint: str | None
+    s3_bucket: str
+    s3_access_key: str | None
+    s3_secret_key: str | None = field(repr=False)
+    s3_public_url: str | None
+    kafka_brokers: tuple[str, ...]
+    kafka_topic: str
+    kafka_lag_limit: int
+    allowed_origins: frozenset[str]
+    socketio: bool
+    tick_ms: int
+    message_rate: int
+    partitions: int | None
+    access_token_seconds: float
+    refresh_grace_seconds: float
+    session_days: float
+    ping_interval: float
+    viewer_silence_seconds: float
+    unload_after_seconds: float
+    drain_seconds: float
+    max_sockets: int
+    max_queued_ballots: int
+    log_level: str
+
+    @property
+    def message_burst(self) -> int:
+        """Messages that a socket may send at once; 0 for no limit."""
+        return 2 * self.message_rate
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Raises ``ConfigError``. Creates the embedded default's ``DATA_DIR/jwt_secret`` where it is missing."""
+        values = {name: _read(name, environ) for name in SETTINGS}
+        folder: Path = values["DATA_DIR"]
+        values["EMBEDDED_DATABASE"] = values["DATABASE_URL"] is None
+        if values["EMBEDDED_DATABASE"]:
+            values["DATABASE_URL"] = f"sqlite+aiosqlite:///{quote(str(folder / 'pollroom.db'))}"
+            values["JWT_SECRET"] = values["JWT_SECRET"] or _kept_secret(folder)
+        elif values["JWT_SECRET"] is None:
+            raise ConfigError(
+                "JWT_SECRET", f"set where DATABASE_URL is, and {SETTINGS['JWT_SECRET'].allowed}"
+            )
+        for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY"):
+            if values["S3_ENDPOINT"] and values[name] is None:
+                raise ConfigError(name, "set where S3_ENDPOINT is")
+        for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_PUBLIC_URL"):
+            if values[name] is not None and not values["S3_ENDPOINT"]:
+                raise ConfigError("S3_ENDPOINT", f"set where {name} is")
+        return cls(**{name.lower(): value for name, value in values.items()})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """``default`` is text as in the environment, empty for none. ``parse`` raises ``ValueError``."""
+
+    default: str
+    allowed: str
+    parse: Callable[[str], Any]
+
+
+def _read(name: str, environ: Mapping[str, str]) -> Any:
+    setting = SETTINGS[name]
+    try:
+        return setting.parse(environ.get(name, "").strip() or setting.default)
+    except ValueError:
+        raise ConfigError(name, setting.allowed) from None
+
+
+def _whole(default: int, low: int, high: int) -> Setting:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,10}", text) or not low <= int(text) <= high:
+            raise ValueError
+        return int(text)
+
+    return Setting(str(default), f"a whole number from {low} to {high}", parse)
+
+
+def _number(default: int, low: float, high: int) -> Setting:
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,9})?", text) or not low <= float(text) <= high:
+            raise ValueError
+        return float(text)
+
+    return Setting(str(default), f"a number from {low:g} to {high} (decimals allowed)", parse)
+
+
+def _partitions(text: str) -> int | None:
+    return None if not text else int(_whole(16, 1, 1024).parse(text))
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise ValueError
+    return path
+
+
+def _secret(text: str) -> str | None:
+    if text and len(text.encode()) < _SECRET_BYTES:
+        raise ValueError
+    return text or None
+
+
+def _bucket(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", text) or ".." in text:
+        raise ValueError
+    return text
+
+
+def _key(text: str) -> str | None:
+    if not re.fullmatch(r"[!-~]*", text):
+        raise ValueError
+    return text or None
+
+
+def _topic(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", text) or text in (".", ".."):
+        raise ValueError
+    return text
+
+
+def _socketio(text: str) -> bool:
+    if text not in ("on", "off") or (text == "on" and importlib.util.find_spec("socketio") is None):
+        raise ValueError
+    return text == "on"
+
+
+def _level(text: str) -> str:
+    if text.lower() not in _LEVELS:
+        raise ValueError
+    return text.lower()
+
+
+def _kept_secret(folder: Path) -> str:
+    """The secret in ``folder/jwt_secret``, made once: of two processes that start together both get the first one's."""
+    path = folder / "jwt_secret"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            draft = folder / f".jwt_secret-{secrets.token_hex(8)}"
+            with open(draft, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(secrets.token_urlsafe(48))
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        secret = path.read_text().strip()
+    except OSError as error:
+        raise ConfigError("DATA_DIR", f"a folder that can be written ({error.strerror})") from None
+    if len(secret.encode()) < _SECRET_BYTES:
+        raise ConfigError(
+            "DATA_DIR", f"a folder whose jwt_secret has {_SECRET_BYTES} bytes or more; delete that file"
+        )
+    return secret
+
+
+SETTINGS: Final[Mapping[str, Setting]] = {
+    "HOST": Setting("127.0.0.1", "an address or host name to listen on", addresses.host),
+    "PORT": _whole(8000, 0, 65535),
+    "DATA_DIR": Setting("./data", "a folder", _folder),
+    "DATABASE_URL": Setting(
+        "",
+        "mysql+aiomysql://user:password@host:port/database or sqlite+aiosqlite:///path, "
+        "or empty for SQLite in DATA_DIR; options, of mysql alone: ssl=true (or false), with it ssl_ca=/file.pem "
+        "(that can be read), unix_socket=/path",
+        addresses.database_url,
+    ),
+    "REDIS_URL": Setting(
+        "",
+        "redis://, rediss:// or unix:// with a host or path, redis+cluster:// or rediss+cluster:// with hosts "
+        "(commas between several), or empty for a private one in DATA_DIR; options: db=number where it is no cluster, "
+        "for rediss ssl_ca_certs, ssl_certfile, with it ssl_keyfile=/file.pem (that can be read), "
+        "ssl_check_hostname=true or false, ssl_cert_reqs=none, optional or required",
+        addresses.redis_url,
+    ),
+    "JWT_SECRET": Setting("", f"{_SECRET_BYTES} bytes or more", _secret),
+    "S3_ENDPOINT": Setting(
+        "", "http:// or https:// with a host, or empty for DATA_DIR/images", addresses.s3_endpoint
+    ),
+    "S3_BUCKET": Setting("pollroom", "a bucket's name: 3 to 63 of a-z 0-9 . -", _bucket),
+    "S3_ACCESS_KEY": Setting("", "printable ASCII without spaces", _key),
+    "S3_SECRET_KEY": Setting("", "printable ASCII without spaces", _key),
+    "S3_PUBLIC_URL": Setting("", "http:// or https:// with a host, or empty", addresses.public_url),
+    "KAFKA_BROKERS": Setting("", "host:port, with commas between several, or empty", addresses.brokers),
+    "KAFKA_TOPIC": Setting("pollroom.votes", "a topic's name: 1 to 249 of a-z A-Z 0-9 . _ -", _topic),
+    "KAFKA_LAG_LIMIT": _whole(1_000_000, 1, 1_000_000_000),
+    "ALLOWED_ORIGINS": Setting(
+        "", "scheme://host[:port], with commas between several, or empty", addresses.origins
+    ),
+    "SOCKETIO": Setting(
+        "off", "off, or on where python-socketio is installed (pip install .[socketio])", _socketio
+    ),
+    "TICK_MS": _whole(100, 10, 10_000),
+    "MESSAGE_RATE": _whole(50, 0, 1_000_000),
+    "PARTITIONS": Setting("", "a whole number from 1 to 1024, or empty", _partitions),
+    "ACCESS_TOKEN_SECONDS": _number(900, 0.1, 86_400),
+    "REFRESH_GRACE_SECONDS": _number(30, 0, 3600),
+    "SESSION_DAYS": _number(30, 0.00001, 3650),
+    "PING_INTERVAL": _number(20, 0.1, 3600),
+    "VIEWER_SILENCE_SECONDS": _number(15, 0.1, 3600),
+    "UNLOAD_AFTER_SECONDS": _number(3600, 0.1, 31_536_000),
+    "DRAIN_SECONDS": _number(10, 0, 3600),
+    "MAX_SOCKETS": _whole(20_000, 1, 1_000_000),
+    "MAX_QUEUED_BALLOTS": _whole(10_000, 1, 1_000_000),
+    "LOG_LEVEL": Setting("info", "one of " + ", ".join(_LEVELS), _level),
+}

@@ -1,0 +1,200 @@
+"""The composition root: the services and transports of a web process on opened stores. Nothing else wires; tests use it, too."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+
+from .. import __version__
+from ..adapters.image_storage import LocalStorage, S3Storage
+from ..adapters.redis.connection.cluster import open_client, servers
+from ..adapters.redis.connection.durability import durability
+from ..adapters.redis.ledger.codec import parse_state
+from ..adapters.redis.pubsub.bus import RedisBus
+from ..adapters.redis.pubsub.sharded_bus import ShardedBus
+from ..domain.errors import PollroomError
+from ..domain.values import new_id
+from ..http.application import Services, application
+from ..services.accounts.password_hashing import PasswordHashing
+from ..services.accounts.sessions import CHANNEL, Auth
+from ..services.health import Check, Readiness
+from ..services.polls.image_processing import ImageProcessor
+from ..services.polls.option_images import OptionImages
+from ..services.polls.polls import Polls
+from ..services.rooms.broadcaster import Broadcaster
+from ..services.rooms.connections import ConnectionRegistry
+from ..services.rooms.participants import Participants
+from ..services.vote_log.kafka_relay import lag
+from ..services.voting.votes import Votes
+from ..utils import logger
+from ..websocket.asyncapi import asyncapi
+from ..websocket.endpoint import endpoint
+from ..websocket.events import Events
+from ..websocket.rooms import Rooms
+from ..websocket.socket import Limits
+from ..workers.vote_worker import VoteWorker
+from .metrics import Figures, Sources
+from .resources import Resources, running
+
+REVOKED_SECONDS = 5.0
+
+_log = logger.get(__name__)
+
+
+@dataclass
+class Web:
+    """A web process, ready to be served."""
+
+    app: ASGIApp
+    readiness: Readiness
+    departures: ConnectionRegistry
+    stores: Resources
+    worker: VoteWorker | None
+
+
+@asynccontextmanager
+async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator[Web]:
+    """The services and transports of a web process, running."""
+    settings, database, ledger, clock = stores.settings, stores.database, stores.ledger, stores.clock
+    url = settings.redis_url or (stores.child.url if stores.child else "")
+    async with AsyncExitStack() as stack:
+        listener = open_client(url, timeout=None)
+        stack.push_async_callback(listener.aclose)
+        bus = ShardedBus(listener, stores.keys) if stores.sharded else RedisBus(listener, stores.keys)
+        passwords = PasswordHashing()
+        stack.callback(passwords.close)
+        auth = Auth(
+            database,
+            bus,
+            clock,
+            settings.jwt_secret,
+            settings.access_token_seconds,
+            settings.refresh_grace_seconds,
+            settings.session_days * 86_400,
+            passwords,
+        )
+        pictures = ImageProcessor()
+        stack.callback(pictures.close)
+        images = OptionImages(database, stores.editor, stores.reader, stores.storage, pictures)
+        stack.push_async_callback(images.close)
+        await running(stack, _prepare(stores.storage))
+        polls = Polls(database, ledger, clock, stores.editor, stores.reader, images, settings.jwt_secret)
+        votes = Votes(ledger, stores.reader)
+        broadcast = Broadcaster(
+            ledger,
+            stores.reader,
+            bus,
+            clock,
+            parse_state,
+            instance=new_id(),
+            tick_seconds=settings.tick_ms / 1000,
+            silence_seconds=settings.viewer_silence_seconds,
+        )
+        departures = ConnectionRegistry(clock)
+        attending = Participants(auth, votes, broadcast, departures, clock)
+        rooms = Rooms()
+        attending.opened(rooms)
+        auth.on_logout.append(departures.logged_out)
+        bus.handle(CHANNEL, auth.on_revoked)
+        bus.on_reconnect(auth.refresh_revoked)
+        worker = stores.worker() if embedded_worker else None
+        relay = stores.relay() if embedded_worker else None
+
+        async def redis_answers() -> str:
+            for server in await servers(stores.client):
+                await server.ping()
+            entries = await stores.votes.length(ledger.generations)
+            return f"{ledger.batcher.waiting} ballots on their way, {entries} entries in the vote log"
+
+        async def sql_answers() -> str:
+            await database.partitions()
+            return database.dialect
+
+        async def images_kept() -> str:
+            if stores.storage.error is not None:
+                raise OSError(stores.storage.error)
+            return stores.storage.status
+
+        async def kafka_lags() -> str:
+            text = "SQL does not say how far it is"
+            with suppress(PollroomError):
+                text = await lag(database)
+            if relay is not None and relay.error:
+                raise OSError(f"relay: {relay.error}; {text}")
+            return text
+
+        async def votes_stored() -> str:
+            assert worker is not None
+            if worker.error is not None:
+                raise OSError(worker.error)
+            return f"{worker.pending} entries to store"
+
+        needed: dict[str, Check] = {"redis": redis_answers, "sql": sql_answers}
+        beside: dict[str, Check] = {"images": images_kept}
+        if settings.kafka_brokers:
+            beside["kafka"] = kafka_lags
+        if worker is not None:
+            beside["worker"] = votes_stored
+        readiness = Readiness(needed, beside, lambda: bus.deaf)
+        readiness.acknowledged = await acknowledged(stores)
+        _log.info("durability", acknowledged=readiness.acknowledged)
+
+        await auth.refresh_revoked()
+        await running(stack, bus.run())
+        await running(stack, broadcast.run())
+        stack.push_async_callback(broadcast.close)
+        await running(stack, _every(REVOKED_SECONDS, auth.refresh_revoked))
+        if worker is not None:
+            await running(stack, worker.run())
+            await running(stack, worker.sweep(ledger.read))
+            await running(stack, stores.unloader().run())
+        if relay is not None:
+            await running(stack, relay.run())
+        limits = Limits(settings.message_rate, settings.ping_interval)
+        events = Events(attending, rooms, departures, clock)
+        socket = endpoint(events, departures, clock, limits, settings.allowed_origins, settings.max_sockets)
+        gateway = None
+        if settings.socketio:
+            from ..socketio.endpoint import Gateway  # its extra may be missing
+
+            found = Gateway(
+                attending,
+                departures,
+                settings.allowed_origins,
+                message_rate=settings.message_rate,
+                ping_interval=settings.ping_interval,
+                largest_number=settings.max_sockets,
+            )
+            stack.push_async_callback(found.close)
+            gateway = found.app
+        sources = Sources(departures, broadcast, ledger, readiness, stores.votes, worker)
+        figures = Figures(sources).text
+        services = Services(auth, polls, votes, images, readiness, figures, asyncapi(__version__))
+        app = application(services, socket, settings.allowed_origins, gateway)
+        yield Web(app, readiness, departures, stores, worker)
+
+
+async def _prepare(storage: LocalStorage | S3Storage) -> None:
+    """Beside everything else: votes do not wait for where images are kept."""
+    with suppress(PollroomError):  # logged there, and tried again with the first image
+        await storage.prepare()
+
+
+async def acknowledged(stores: Resources) -> str:
+    """One sentence: what it means that a vote was acknowledged here."""
+    redis_safe, redis_text = await durability(stores.client)
+    sql_safe, sql_text = await stores.database.durability()
+    worst = {True: "kept on disk", None: "of unknown durability", False: "NOT certainly kept"}
+    verdict = worst[False if False in (redis_safe, sql_safe) else redis_safe and sql_safe]
+    return f"An acknowledged vote is {verdict}: {redis_text}; {sql_text}."
+
+
+async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await act()
+        except Exception as error:
+            _log.warning("a recurring task failed", error=repr(error)[:200])

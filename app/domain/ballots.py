@@ -1,0 +1,184 @@
+"""Ballots, receipts and tallies: what the ledger takes and gives."""
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+from .polls import PollView, Status
+from .values import Camel, rfc3339
+
+
+class Ballot(Struct, array_like=True, frozen=True):
+    """One sending of a ballot. ``choices`` are option ids; ``retract`` takes the standing choices back."""
+
+    poll_id: str
+    voter_id: str
+    guest: bool
+    id: str
+    retract: bool
+    choices: tuple[str, ...]
+
+
+class Receipt(Struct, frozen=True):
+    """The ledger's first answer to a ballot; ``repeated`` where it was known. ``cast_at`` in milliseconds.
+
+    ``choices`` in the order first sent, empty for a retraction.
+    """
+
+    id: str
+    poll_id: str
+    choices: tuple[str, ...]
+    seq: int
+    cast_at: int
+    repeated: bool
+
+
+class CurrentVote(Struct, frozen=True):
+    """What a voter has in a poll now. ``choices`` is empty after a retraction; ``accepted``: a vote was ever taken."""
+
+    id: str
+    choices: tuple[str, ...]
+    seq: int
+    cast_at: int
+    accepted: bool
+
+
+class PollState(Struct, frozen=True):
+    """Everything that the ledger owns of a poll, at one moment. Times in milliseconds, 0 for none.
+
+    ``closed``: when it was closed. ``counts``: option id -> n; options without votes may be absent.
+    """
+
+    poll_id: str
+    now: int
+    epoch: int
+    seq: int
+    version: int
+    owner_id: str
+    opens: int
+    closes: int
+    opened: bool
+    closed: int
+    deleted: bool
+    draft: bool
+    accepted: bool
+    voters: int
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return (self.epoch, self.seq)
+
+    @property
+    def next_moment(self) -> int | None:
+        """When it opens or closes by itself."""
+        if self.closed or self.draft:
+            return None
+        return (self.closes or None) if self.opened else self.opens
+
+    @property
+    def status(self) -> Status:
+        if self.closed:
+            return "closed"
+        if self.draft:
+            return "draft"
+        return "open" if self.opened else "scheduled"
+
+
+class Hold(Struct, frozen=True):
+    """A poll that is fenced off under ``token``; ``state`` is none where the ledger does not hold it."""
+
+    poll_id: str
+    token: str
+    now: int
+    state: PollState | None
+
+
+class LogEntry(Struct, frozen=True):
+    """One entry of the vote log, as it is and undecoded: ``id`` is the stream's, ``payload`` msgpack."""
+
+    id: str
+    payload: bytes
+
+
+class BallotRow(Struct, frozen=True):
+    """A ballot as a row of ``ballots``. ``n``: how many ids this voter used so far; the higher one wins.
+
+    ``choices``: option ids joined by commas, empty after a retraction. ``earlier``: JSON list of the first answers of
+    earlier ids, ``[id, retract, option ids, seq, castAt]`` each.
+    """
+
+    poll_id: str
+    voter_id: str
+    n: int
+    ballot_id: str
+    choices: str
+    seq: int
+    epoch: int
+    cast_at: int
+    accepted: bool
+    earlier: str
+
+
+class Filled(Struct, frozen=True):
+    """What was filled in of an absent poll: ``counts`` by option id with ``voters`` among them; ``accepted``: any vote ever."""
+
+    counts: dict[str, int]
+    accepted: bool
+
+
+class PollChange(Struct, frozen=True):
+    """An edit, opening, closing or deletion from the vote log. ``at`` and the others in milliseconds, 0 for none."""
+
+    kind: Literal["edit", "open", "close", "delete"]
+    poll_id: str
+    seq: int
+    at: int
+
+
+class Tally(Camel):
+    """``counts`` is left out where its reader may not see it."""
+
+    epoch: int
+    seq: int
+    voters: int
+    final: bool
+    counts: dict[str, int] | UnsetType = UNSET
+
+
+class YourVote(Camel):
+    id: str
+    option_ids: tuple[str, ...]
+    seq: int
+    cast_at: str
+
+    @classmethod
+    def of(cls, standing: CurrentVote | None) -> "YourVote | None":
+        """What the voter has in the poll; none after a retraction."""
+        if standing is None or not standing.choices:
+            return None
+        return cls(standing.id, standing.choices, standing.seq, rfc3339(standing.cast_at))
+
+
+class Snapshot(Struct, frozen=True):
+    """A poll as one reader may see it at one moment."""
+
+    poll: PollView
+    tally: Tally
+    your_vote: YourVote | None
+
+
+class VoteAccepted(Camel):
+    id: str
+    poll_id: str
+    option_ids: tuple[str, ...]
+    seq: int
+    cast_at: str
+    repeated: bool
+
+
+class VoteRetracted(Camel):
+    id: str
+    poll_id: str
+    seq: int
+    repeated: bool

@@ -1,0 +1,155 @@
+"""The rules of a poll: what may be asked for, and what an edit makes of them. No I/O."""
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, TypeVar
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from .errors import PollroomError, invalid
+from .polls import MAX_OPTIONS, NewOption, NewPoll, Option, PollEdit, Rules
+from .values import clean_text, new_id, to_ms
+
+CODE_ALPHABET: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
+CODE_LENGTH: Final = 6
+_LAST_TIME: Final = 253_370_764_800_000  # the year 9999
+
+T = TypeVar("T")
+
+
+def new_code() -> str:
+    return "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
+
+
+def is_code(code: str) -> bool:
+    return len(code) == CODE_LENGTH and all(letter in CODE_ALPHABET for letter in code.upper())
+
+
+def compose(new: NewPoll, owner_id: str, now: int) -> Rules:
+    """The rules of a new poll; ``VALIDATION_FAILED`` with the field's name."""
+    low = new.min_choices or 1
+    rules = Rules(
+        id=new_id(),
+        code=new_code(),
+        owner_id=owner_id,
+        version=1,
+        seq=0,
+        question=clean_text("question", new.question, 1, 300),
+        description=_description(new.description),
+        options=_options(new.options, ()),
+        min_choices=low,
+        max_choices=new.max_choices or low,
+        results_visibility=new.results_visibility or "always",
+        allow_change=bool(new.allow_change),
+        guests=bool(new.guests),
+        draft=bool(new.draft),
+        opens_at=_time("opensAt", new.opens_at),
+        closes_at=_time("closesAt", new.closes_at),
+        closed_at=None,
+        deleted_at=None,
+        created_at=now,
+    )
+    _check_choices(rules)
+    _check_closing(rules, now)
+    return rules
+
+
+def revise(rules: Rules, edit: PollEdit, *, now: int, opened: bool, closed: bool, accepted: bool) -> Rules:
+    """The rules after an edit, or ``rules`` itself where nothing changes.
+
+    ``opened``, ``closed``: the poll ever was; ``accepted``: it ever took a vote.
+    """
+    low = _given(edit.min_choices, rules.min_choices, 1)
+    new = replace(
+        rules,
+        question=rules.question if edit.question is UNSET else clean_text("question", edit.question, 1, 300),
+        description=rules.description if edit.description is UNSET else _description(edit.description),
+        options=rules.options if edit.options is UNSET else _options(edit.options, rules.options),
+        min_choices=low,
+        max_choices=_given(edit.max_choices, rules.max_choices, low),
+        results_visibility=_given(edit.results_visibility, rules.results_visibility, "always"),
+        allow_change=_given(edit.allow_change, rules.allow_change, False),
+        guests=_given(edit.guests, rules.guests, False),
+        opens_at=rules.opens_at if edit.opens_at is UNSET else _time("opensAt", edit.opens_at),
+        closes_at=rules.closes_at if edit.closes_at is UNSET else _time("closesAt", edit.closes_at),
+    )
+    _check_choices(new)
+    if _given(edit.draft, rules.draft, False) != rules.draft:
+        raise invalid("draft", "cannot change; a draft is opened by /open")
+    if accepted and _choice_rules(new) != _choice_rules(rules):
+        raise PollroomError("POLL_LOCKED")
+    if closed and _fixed_when_closed(new) != _fixed_when_closed(rules):
+        raise PollroomError("POLL_CLOSED")
+    if opened and new.opens_at != rules.opens_at:
+        raise invalid("opensAt", "cannot change once the poll is open")
+    if _times(new) != _times(rules):
+        _check_closing(new, now)
+    return rules if new == rules else replace(new, version=rules.version + 1)
+
+
+def _choice_rules(rules: Rules) -> tuple[object, ...]:
+    labels = [(option.id, option.label) for option in rules.options]
+    return labels, rules.min_choices, rules.max_choices
+
+
+def _times(rules: Rules) -> tuple[int | None, int | None]:
+    return rules.opens_at, rules.closes_at
+
+
+def _fixed_when_closed(rules: Rules) -> tuple[object, ...]:
+    return *_choice_rules(rules), *_times(rules), rules.allow_change, rules.guests
+
+
+def new_times(before: Rules, after: Rules) -> bool:
+    return _times(before) != _times(after)
+
+
+def _given(value: T | None | UnsetType, standing: T, default: T) -> T:
+    if value is UNSET:
+        return standing
+    return default if value is None else value
+
+
+def _description(text: str | None) -> str | None:
+    return None if text is None else clean_text("description", text, 1, 2000)
+
+
+def _options(wanted: Sequence[str | NewOption], standing: Sequence[Option]) -> tuple[Option, ...]:
+    """Options with an unchanged label keep their id and image."""
+    labels = [
+        clean_text("options", option if isinstance(option, str) else option.label, 1, 200)
+        for option in wanted
+    ]
+    if not 2 <= len(labels) <= MAX_OPTIONS:
+        raise invalid("options", f"must be 2 to {MAX_OPTIONS}")
+    if len(set(labels)) < len(labels):
+        raise invalid("options", "labels must differ")
+    known = {option.label: option for option in standing}
+    return tuple(known.get(label) or Option(new_id(), label) for label in labels)
+
+
+def _time(field: str, at: datetime | None) -> int | None:
+    if at is None:
+        return None
+    ms = to_ms(at)
+    if not 0 < ms < _LAST_TIME:
+        raise invalid(field, "must lie between the years 1970 and 9999")
+    return ms
+
+
+def _check_choices(rules: Rules) -> None:
+    if rules.max_choices < rules.min_choices:
+        raise invalid("maxChoices", "must be at least minChoices")
+    if rules.max_choices > len(rules.options):
+        raise invalid("maxChoices", "must be at most the number of options")
+
+
+def _check_closing(rules: Rules, now: int) -> None:
+    if rules.closes_at is None:
+        return
+    if rules.closes_at <= now:
+        raise invalid("closesAt", "must lie in the future")
+    if rules.opens_at is not None and rules.closes_at <= rules.opens_at:
+        raise invalid("closesAt", "must lie after opensAt")

@@ -1,0 +1,64 @@
+"""Accounts, guests, sessions and tokens, as stored and as shown."""
+
+from msgspec import Struct
+
+from .values import Camel, rfc3339
+
+
+class User(Struct, frozen=True):
+    """``email`` is null for a guest; ``created_at`` in milliseconds since the epoch."""
+
+    id: str
+    email: str | None
+    name: str | None
+    guest: bool
+    created_at: int
+
+
+class UserView(Camel):
+    id: str
+    email: str | None
+    name: str | None
+    guest: bool
+    created_at: str
+
+    @classmethod
+    def of(cls, user: User) -> "UserView":
+        return cls(user.id, user.email, user.name, user.guest, rfc3339(user.created_at))
+
+
+class Identity(Struct, frozen=True):
+    """Who a verified access token speaks for. ``expires_at`` in milliseconds since the epoch."""
+
+    user: User
+    session_id: str
+    expires_at: int
+
+
+class Register(Camel):
+    email: str
+    password: str
+    name: str | None = None
+
+
+class Login(Camel):
+    email: str
+    password: str
+
+
+class Refresh(Camel):
+    refresh_token: str
+
+
+class Guest(Camel):
+    name: str | None = None
+
+
+class Session(Camel):
+    """Answer of every call that gives tokens. ``expires_in``: seconds of life of the access token."""
+
+    user: UserView
+    access_token: str
+    refresh_token: str
+    expires_in: float
+    token_type: str = "Bearer"

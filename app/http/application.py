@@ -1,0 +1,33 @@
+"""The HTTP transport. ``application`` is what the server runs: the router inside the transport's own layer."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from starlette.routing import Router
+from starlette.types import ASGIApp, Lifespan
+
+from .middleware import Transport
+from .resource import not_found
+from .routes import Services, routes
+
+__all__ = ["Services", "application"]
+
+
+def application(
+    services: Services,
+    websocket_endpoint: Callable[..., Any],
+    allowed_origins: Collection[str],
+    gateway: ASGIApp | None = None,
+    lifespan: Lifespan[Any] | None = None,
+) -> ASGIApp:
+    """Starlette's router without its application class: errors and unknown addresses are answered here.
+
+    ``gateway`` is mounted at ``/socket.io``. ``lifespan`` is called with None in place of an application.
+    """
+    router = Router(
+        routes(services, websocket_endpoint, gateway),
+        redirect_slashes=False,
+        default=not_found,
+        lifespan=lifespan,
+    )
+    return Transport(router, allowed_origins)

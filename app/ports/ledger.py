@@ -1,0 +1,117 @@
+"""Ballots, counts and the state of polls while they are live."""
+
+from asyncio import Future
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from ..domain.ballots import (
+    Ballot,
+    BallotRow,
+    CurrentVote,
+    Filled,
+    Hold,
+    PollChange,
+    PollState,
+    Receipt,
+)
+from ..domain.polls import Rules
+
+
+class Ledger(Protocol):
+    """Ballots, counts, seq and closing. Every call raises ``UNAVAILABLE`` after a bounded wait."""
+
+    def cast(self, ballot: Ballot) -> Future[Receipt]:
+        """Queue a ballot at once, in calling order; the receipt comes when it is on disk.
+
+        Raises the contract's codes, and ``UNAVAILABLE`` at once where too many wait.
+        """
+
+    async def read(self, poll_id: str, voter_id: str | None = None) -> tuple[PollState, CurrentVote | None]:
+        """The poll now (opened and closed first where due), and what the voter has in it. Loads an absent poll."""
+
+    async def peek(self, poll_ids: Sequence[str]) -> dict[str, PollState]:
+        """The states of those polls that the ledger holds, without loading."""
+
+    async def accepted(self, poll_id: str, voter_ids: Sequence[str]) -> set[str]:
+        """Those of the voters who ever had a vote accepted in the poll."""
+
+    async def hold(self, poll_id: str) -> Hold:
+        """Fence a poll off for an edit or for loading: votes wait until ``install`` or ``release``, or 5 s.
+
+        Raises ``TryAgain`` where another one holds it.
+        """
+
+    async def fill(self, held: Hold, rules: Rules, rows: Sequence[BallotRow]) -> None:
+        """Bring in a chunk of an absent poll's ballots, 2,000 at most; renews the hold. ``TryAgain`` where it was lost."""
+
+    async def install(
+        self, held: Hold, rules: Rules, *, new_times: bool = False, filled: Filled | None = None
+    ) -> tuple[PollState, bool]:
+        """Take the rules over and end the hold; the state, and whether new times came too late (the poll had closed)."""
+
+    async def release(self, held: Hold) -> None: ...
+
+    async def close(self, poll_id: str) -> PollState: ...
+
+    async def recount(self, poll_id: str) -> PollState | None:
+        """Count the poll's ballots anew; none where the ledger does not hold the poll."""
+
+    async def delete(self, poll_id: str) -> PollState: ...
+
+
+class TryAgain(Exception):
+    """The ledger cannot say now (held by another, not verified, no answer): leave the transaction, wait, begin anew."""
+
+
+class FenceState(Protocol):
+    """``run``: the server's run id now; ``verified``: the one that the fence names, none without a fence."""
+
+    @property
+    def run(self) -> str: ...
+
+    @property
+    def verified(self) -> str | None: ...
+
+    @property
+    def generation(self) -> int: ...
+
+    @property
+    def trimmed(self) -> str:
+        """The last entry of this generation that was dropped from the log, ``0-0`` for none."""
+
+
+class Fences(Protocol):
+    """Which server a partition's data was last compared with SQL on."""
+
+    async def inspect(self, partition: int) -> FenceState: ...
+
+    async def write(self, partition: int, run: str, generation: int) -> bool:
+        """False where the server was restarted since ``inspect`` saw ``run``."""
+
+    async def trusted(self) -> bool:
+        """Whether a restart of this server loses nothing that was acknowledged."""
+
+    async def settle(self, partition: int) -> None:
+        """Returns once nothing of a batch that was cut off can come back with a later restart. ``UNAVAILABLE`` if not soon."""
+
+
+class PollStore(Protocol):
+    """The ledger as a whole: what it holds, and taking polls out of it."""
+
+    def polls(self, partition: int | None = None) -> AsyncIterator[list[str]]: ...
+
+    async def seqs(self, poll_ids: Sequence[str]) -> dict[str, int]: ...
+
+    async def endings(self, poll_ids: Sequence[str]) -> list[PollChange]:
+        """The closings and deletions of these polls, with the polls' seqs."""
+
+    async def drop(self, poll_id: str, seq: int) -> bool:
+        """Remove a poll whose seq is below this one; never while votes are taken in its partition."""
+
+    async def unload(self, poll_id: str, generation: int, last_id: str, idle_seconds: int) -> bool:
+        """Let go of a poll that nobody asked for so long, and of which SQL (at ``last_id``) has everything."""
+
+    def ballots(self, poll_id: str, epoch: int) -> AsyncIterator[list[BallotRow]]:
+        """All ballots of a poll as SQL rows, in chunks."""
+
+    def partition(self, poll_id: str) -> int: ...

@@ -1,0 +1,26 @@
+"""What was accepted, in order, until SQL has it."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from ..domain.ballots import LogEntry
+
+
+class VoteLog(Protocol):
+    """The log of one partition after another, as the worker reads it."""
+
+    async def read(
+        self, offsets: Mapping[int, tuple[int, str]], count: int, block_ms: int
+    ) -> dict[int, list[LogEntry]]:
+        """Entries after ``offsets`` (partition -> generation, last id), at most ``count`` a partition."""
+
+    async def trim(self, partition: int, generation: int, bound: str) -> None:
+        """Drop entries up to and with ``bound``."""
+
+    async def discard(self, partition: int, generation: int) -> None:
+        """Remove the log of a generation that has ended, once it is stored."""
+
+    async def last_id(self, partition: int, generation: int) -> str: ...
+
+    async def length(self, generations: Mapping[int, int]) -> int:
+        """Entries in the logs of these generations (by partition) together."""

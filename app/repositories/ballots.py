@@ -1,0 +1,204 @@
+"""The queries of ``sql/queries/vote.sql``: ballots, and what the vote log says of polls. Times in milliseconds."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ..domain.ballots import BallotRow, PollChange
+from ..domain.values import new_id
+from ..ports.database import Queries
+
+ERROR_LENGTH = 500
+
+_ballot = msgspec.json.Decoder(tuple[str, int, str, str, int, int, int, int, str]).decode
+
+
+class Offset(Struct, frozen=True):
+    """How far a reader of the vote log has come in a partition, and who reads there until ``lease_until``.
+
+    ``passed``: how many entries it has behind it, as far as they were counted.
+    """
+
+    partition: int
+    generation: int
+    last_id: str
+    fencing: str | None
+    lease_owner: str | None
+    lease_until: int | None
+    passed: int = 0
+
+
+async def store(q: Queries, rows: Sequence[BallotRow]) -> None:
+    """The row with the higher ``n`` wins, whatever is stored again in whatever order."""
+    await q.bulk("ballot.store", [msgspec.structs.asdict(row) for row in rows])
+
+
+async def apply(q: Queries, changes: Sequence[PollChange]) -> None:
+    """Closings and deletions, of which the first stays. The polls' ``seq`` is raised by all changes."""
+    for change in changes:
+        if change.kind in ("close", "delete"):
+            await q.run(f"poll.{change.kind}", id=change.poll_id, at=change.at)
+    seqs: dict[str, int] = {}
+    for change in changes:
+        seqs[change.poll_id] = max(change.seq, seqs.get(change.poll_id, 0))
+    await raise_seq(q, seqs)
+
+
+async def raise_seq(q: Queries, seqs: Mapping[str, int]) -> None:
+    """Poll id -> seq, for all polls in one statement. Ordered, so that two of them cannot deadlock."""
+    if seqs:
+        await q.run("poll.raise_seq", seqs=msgspec.json.encode(sorted(seqs.items())).decode())
+
+
+async def has_ballots(q: Queries, poll_id: str) -> bool:
+    return await q.one("ballot.exists", poll_id=poll_id) is not None
+
+
+async def recount(q: Queries, poll_id: str) -> tuple[int, dict[str, int], int]:
+    """Voters whose vote stands, option id -> votes, and the highest seq of a ballot (0 without one)."""
+    voters, seq, counts = 0, 0, Counter[str]()
+    for row in await q.all("ballot.recount", poll_id=poll_id):
+        seq = max(seq, row["seq"])
+        if row["choices"]:
+            voters += row["n"]
+            for option in row["choices"].split(","):
+                counts[option] += row["n"]
+    return voters, dict(counts), seq
+
+
+async def ballots_after(q: Queries, poll_id: str, voter_id: str, limit: int) -> list[BallotRow]:
+    """A poll's ballots in chunks, ordered by voter: begin with an empty ``voter_id``."""
+    rows = await q.all("ballot.after", poll_id=poll_id, voter_id=voter_id, limit=limit)
+    ballots = []
+    for row in rows:
+        voter, n, id, choices, seq, epoch, cast_at, accepted, earlier = _ballot(row["ballot"])
+        ballots.append(
+            BallotRow(poll_id, voter, n, id, choices, seq, epoch, cast_at, bool(accepted), earlier)
+        )
+    return ballots
+
+
+async def offset(q: Queries, reader: str, partition: int) -> Offset | None:
+    row = await q.one("offset.find", reader=reader, partition=partition)
+    return None if row is None else Offset(**row)
+
+
+async def lock_offset(q: Queries, reader: str, partition: int) -> Offset | None:
+    """Like ``offset``, in a transaction: the worker and the verifier wait until it ends."""
+    row = await q.one("offset.lock", reader=reader, partition=partition)
+    return None if row is None else Offset(**row)
+
+
+async def offsets(q: Queries, reader: str) -> list[Offset]:
+    return [Offset(**row) for row in await q.all("offset.all", reader=reader)]
+
+
+async def advance(
+    q: Queries, reader: str, partition: int, generation: int, old: str, new: str, entries: int = 0
+) -> bool:
+    """Compare and set, past so many entries; false where it is no longer ``old`` or the generation has moved on."""
+    matched = await q.run(
+        "offset.advance", reader=reader, partition=partition, generation=generation, old_id=old, last_id=new
+    )
+    if matched and entries:
+        await q.run("reader.count", reader=reader, partition=partition, entries=entries)
+    return matched == 1
+
+
+async def fence(
+    q: Queries, reader: str, partition: int, generation: int, last_id: str, fencing: str | None
+) -> None:
+    """``fencing``: run id of the server whose fence is about to be written, none when it is."""
+    await q.run(
+        "offset.fence",
+        reader=reader,
+        partition=partition,
+        generation=generation,
+        last_id=last_id,
+        fencing=fencing,
+    )
+
+
+async def find_ballot(q: Queries, poll_id: str, voter_id: str) -> BallotRow | None:
+    row = await q.one("ballot.find", poll_id=poll_id, voter_id=voter_id)
+    return None if row is None else BallotRow(**{**row, "accepted": bool(row["accepted"])})
+
+
+async def seqs(q: Queries, poll_ids: Sequence[str]) -> dict[str, int]:
+    rows = await q.all("poll.seqs", ids=msgspec.json.encode(list(poll_ids)).decode())
+    return {row["id"]: row["seq"] for row in rows}
+
+
+async def oldest_dead_letters(q: Queries, after: str, limit: int) -> list[dict[str, Any]]:
+    return await q.all("dead_letter.oldest", after=after, limit=limit)
+
+
+async def delete_dead_letter(q: Queries, id: str) -> None:
+    await q.run("dead_letter.delete", id=id)
+
+
+async def take_lease(q: Queries, reader: str, partition: int, owner: str, now: int, until: int) -> bool:
+    """A free, expired or own lease."""
+    matched = await q.run("lease.take", reader=reader, partition=partition, owner=owner, now=now, until=until)
+    return matched == 1
+
+
+async def take_lease_from(
+    q: Queries, reader: str, partition: int, holder: str, owner: str, until: int
+) -> bool:
+    """The lease of a worker that holds more than its share; it learns of it when it renews."""
+    matched = await q.run(
+        "lease.take_from", reader=reader, partition=partition, holder=holder, owner=owner, until=until
+    )
+    return matched == 1
+
+
+async def renew_leases(q: Queries, reader: str, owner: str, until: int) -> int:
+    return await q.run("lease.renew", reader=reader, owner=owner, until=until)
+
+
+async def give_back_leases(q: Queries, reader: str, owner: str) -> None:
+    await q.run("lease.give_back", reader=reader, owner=owner)
+
+
+async def add_dead_letter(
+    q: Queries,
+    *,
+    poll_id: str,
+    partition: int,
+    generation: int,
+    entry_id: str,
+    entry: str,
+    error: str,
+    created_at: int,
+) -> None:
+    """``entry``: base64 of the log entry. ``poll_id``: empty where the entry names none."""
+    await q.run(
+        "dead_letter.insert",
+        id=new_id(),
+        poll_id=poll_id,
+        partition=partition,
+        generation=generation,
+        entry_id=entry_id,
+        entry=entry,
+        error=error[:ERROR_LENGTH],
+        created_at=created_at,
+    )
+
+
+async def dead_letters(q: Queries, poll_id: str, limit: int) -> list[dict[str, Any]]:
+    """``id, poll_id, partition, generation, entry_id, entry, error, created_at``, in the order of the log."""
+    return await q.all("dead_letter.of_poll", poll_id=poll_id, limit=limit)
+
+
+async def count_dead_letters(q: Queries, poll_id: str) -> int:
+    row = await q.one("dead_letter.count", poll_id=poll_id)
+    return 0 if row is None else int(row["n"])
+
+
+async def dead_letters_by_poll(q: Queries, limit: int = 1000) -> dict[str, int]:
+    rows = await q.all("dead_letter.count_all", limit=limit)
+    return {row["poll_id"]: row["n"] for row in rows}

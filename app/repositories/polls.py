@@ -1,0 +1,134 @@
+"""The queries of ``sql/queries/poll.sql``: the rules of polls, their options. Times in ms since the epoch."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from ..domain.polls import Option, Rules
+from ..ports.database import Queries, Value
+
+# Above every character of an id.
+_AFTER_ALL = "~"
+
+
+async def find(q: Queries, poll_id: str) -> Rules | None:
+    """Also a deleted one: see ``deleted_at``."""
+    return next(iter(_rules(await q.all("poll.find", id=poll_id))), None)
+
+
+async def lock(q: Queries, poll_id: str) -> Rules | None:
+    """Like ``find``, in a transaction: other edits and loadings of the poll wait until it ends."""
+    return await find(q, poll_id) if await q.one("poll.lock", id=poll_id) else None
+
+
+async def find_many(q: Queries, poll_ids: Sequence[str]) -> list[Rules]:
+    """In the order of ``poll_ids``; those that do not exist are left out."""
+    if not poll_ids:
+        return []
+    rows = await q.all("poll.find_many", ids=msgspec.json.encode(list(poll_ids)).decode())
+    found = {rules.id: rules for rules in _rules(rows)}
+    return [found[poll_id] for poll_id in poll_ids if poll_id in found]
+
+
+async def id_of_code(q: Queries, code: str) -> str | None:
+    """The poll of a join code, unless it is deleted."""
+    row = await q.one("poll.id_of_code", code=code)
+    return None if row is None else str(row["id"])
+
+
+async def find_by_key(q: Queries, owner_id: str, key: str) -> Rules | None:
+    """The poll that ``owner_id`` made with this ``Idempotency-Key``."""
+    row = await q.one("poll.id_of_key", owner_id=owner_id, request_key=key)
+    return None if row is None else await find(q, row["id"])
+
+
+async def insert(q: Queries, rules: Rules, request_key: str | None) -> None:
+    """In a transaction. ``DuplicateKey`` where the code or the owner's request key is taken."""
+    await q.run("poll.insert", request_key=request_key, **_columns(rules))
+    await _insert_options(q, rules)
+
+
+async def update(q: Queries, rules: Rules) -> None:
+    """In a transaction: all that its owner may set, ``version`` and the options."""
+    columns = _columns(rules)
+    for name in ("code", "owner_id", "seq", "closed_at", "deleted_at", "created_at"):
+        del columns[name]
+    await q.run("poll.update", **columns)
+    await q.run("option.delete_of_poll", poll_id=rules.id)
+    await _insert_options(q, rules)
+
+
+async def forget_key(q: Queries, poll_id: str) -> None:
+    await q.run("poll.forget_key", id=poll_id)
+
+
+async def page(q: Queries, owner_id: str, before_id: str | None, limit: int) -> list[Rules]:
+    """An owner's polls, newest first, without deleted ones."""
+    rows = await q.all("poll.page", owner_id=owner_id, before_id=before_id or _AFTER_ALL, limit=limit)
+    return await find_many(q, [row["id"] for row in rows])
+
+
+async def due_to_close(q: Queries, now: int, limit: int) -> list[str]:
+    """Polls past their end that SQL has not as closed, the latest first; no drafts, no deleted ones."""
+    return [row["id"] for row in await q.all("poll.due_to_close", now=now, limit=limit)]
+
+
+async def poll_ids_after(q: Queries, poll_id: str, limit: int) -> list[str]:
+    """All polls but deleted ones, in chunks: begin with an empty ``poll_id``."""
+    return [row["id"] for row in await q.all("poll.ids_after", id=poll_id, limit=limit)]
+
+
+async def _insert_options(q: Queries, rules: Rules) -> None:
+    rows: list[dict[str, Value]] = [
+        {
+            "poll_id": rules.id,
+            "id": option.id,
+            "position": position,
+            "label": option.label,
+            "image": option.image,
+        }
+        for position, option in enumerate(rules.options)
+    ]
+    await q.bulk("option.insert", rows)
+
+
+def _columns(rules: Rules) -> dict[str, Value]:
+    columns = msgspec.structs.asdict(rules)
+    del columns["options"]
+    return columns
+
+
+def _rules(rows: list[dict[str, Any]]) -> list[Rules]:
+    """Rows of one poll stand together, one an option in its order."""
+    return [_one(list(group)) for _, group in groupby(rows, key=lambda row: row["id"])]
+
+
+def _one(rows: Sequence[Mapping[str, Any]]) -> Rules:
+    first = rows[0]
+    return Rules(
+        id=first["id"],
+        code=first["code"],
+        owner_id=first["owner_id"],
+        version=first["version"],
+        seq=first["seq"],
+        question=first["question"],
+        description=first["description"],
+        options=tuple(
+            Option(row["option_id"], row["label"], row["image"])
+            for row in rows
+            if row["option_id"] is not None
+        ),
+        min_choices=first["min_choices"],
+        max_choices=first["max_choices"],
+        results_visibility=first["results_visibility"],
+        allow_change=bool(first["allow_change"]),
+        guests=bool(first["guests"]),
+        draft=bool(first["draft"]),
+        opens_at=first["opens_at"],
+        closes_at=first["closes_at"],
+        closed_at=first["closed_at"],
+        deleted_at=first["deleted_at"],
+        created_at=first["created_at"],
+    )

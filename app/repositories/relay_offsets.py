@@ -1,0 +1,117 @@
+"""The queries of ``sql/queries/relay.sql``: readers of the vote log beside SQL, and what they have sent on."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from ..domain.ballots import BallotRow
+from ..ports.database import Queries
+
+SQL: Final = "sql"
+KAFKA: Final = "kafka"
+
+READS, LOST, RESENDS = 0, 1, 2
+"""``gap``: reads the log; has lost its place there; has a place again and sends what lies before it from SQL."""
+
+
+class Position(Struct, frozen=True):
+    """How far a reader has come in a partition. ``passed``: entries behind it, comparable between readers."""
+
+    reader: str
+    partition: int
+    generation: int
+    last_id: str
+    passed: int
+    gap: int
+
+
+class Behind(Struct, frozen=True):
+    """A poll whose ballots were sent up to the seq ``sent``, while SQL has it up to ``seq``."""
+
+    id: str
+    seq: int
+    sent: int
+
+
+async def positions(q: Queries) -> list[Position]:
+    return [Position(**row) for row in await q.all("reader.all")]
+
+
+async def of_partition(q: Queries, partition: int) -> dict[str, Position]:
+    """By reader."""
+    rows = await q.all("reader.of_partition", partition=partition)
+    return {row["reader"]: Position(**row) for row in rows}
+
+
+async def create(q: Queries, partition: int) -> None:
+    """``DuplicateKey`` where it is there."""
+    await q.run("reader.create", reader=KAFKA, partition=partition)
+
+
+async def advance(q: Queries, at: Position, last_id: str, entries: int) -> bool:
+    """Compare and set; false where the reader is no longer ``at`` this place, or has lost it."""
+    matched = await q.run(
+        "reader.advance",
+        reader=at.reader,
+        partition=at.partition,
+        generation=at.generation,
+        old_id=at.last_id,
+        last_id=last_id,
+        entries=entries,
+    )
+    return matched == 1
+
+
+async def lose(q: Queries, at: Position) -> bool:
+    """Compare and set."""
+    matched = await q.run(
+        "reader.lose", reader=at.reader, partition=at.partition, generation=at.generation, last_id=at.last_id
+    )
+    return matched == 1
+
+
+async def place(q: Queries, partition: int, generation: int, last_id: str, passed: int) -> None:
+    """Where SQL is, whose offset the transaction has locked."""
+    await q.run(
+        "reader.place",
+        reader=KAFKA,
+        partition=partition,
+        generation=generation,
+        last_id=last_id,
+        passed=passed,
+    )
+
+
+async def resume(q: Queries, at: Position) -> bool:
+    """Compare and set."""
+    matched = await q.run(
+        "reader.resume",
+        reader=at.reader,
+        partition=at.partition,
+        generation=at.generation,
+        last_id=at.last_id,
+    )
+    return matched == 1
+
+
+async def remove(q: Queries) -> int:
+    """Forget the relay, in a transaction; the number of partitions that it read."""
+    await q.run("relayed.clear")
+    return await q.run("reader.remove", reader=KAFKA)
+
+
+async def raise_sent(q: Queries, seqs: Mapping[str, int]) -> None:
+    """Poll id -> seq. Ordered, so that two transactions cannot deadlock."""
+    await q.bulk("relayed.raise", [{"poll_id": poll_id, "seq": seq} for poll_id, seq in sorted(seqs.items())])
+
+
+async def behind(q: Queries, after: str, limit: int) -> list[Behind]:
+    """Ordered by id: begin with an empty ``after``."""
+    return [Behind(**row) for row in await q.all("relayed.behind", after=after, limit=limit)]
+
+
+async def ballots_from(q: Queries, poll_id: str, seq: int, voter_id: str, limit: int) -> list[BallotRow]:
+    """A poll's ballots with at least this seq, ordered by voter: begin with an empty ``voter_id``."""
+    rows = await q.all("relayed.ballots", poll_id=poll_id, seq=seq, voter_id=voter_id, limit=limit)
+    return [BallotRow(**{**row, "accepted": bool(row["accepted"])}) for row in rows]

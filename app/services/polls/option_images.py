@@ -1,0 +1,213 @@
+"""Images of options: checked, made small, stored, then put into the poll by an edit like any other.
+
+Store the new ones, commit the edit, delete the old ones: a poll never names an image that is not there. What a crash
+leaves behind in between is an image that nobody names.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from msgspec.structs import replace
+
+from ...domain.ballots import PollState
+from ...domain.errors import PollroomError
+from ...domain.polls import Option, OptionView, Rules, image_files, is_image_file, option_view
+from ...domain.users import Identity
+from ...domain.values import new_id
+from ...ports.database import Database
+from ...ports.image_storage import NotKept, Storage
+from ...repositories import polls as model
+from ...utils import logger
+from .image_processing import ImageProcessor
+from .poll_loader import PollLoader
+from .poll_reader import PollReader
+
+CONTENT_TYPE: Final = "image/webp"
+MAX_BYTES: Final = 5 << 20
+MAX_UPLOADS: Final = 16
+DISCARD_WAIT_SECONDS: Final = 0.5
+MAX_DISCARDS: Final = 256
+CLOSE_SECONDS: Final = 2.0
+CACHE_BYTES: Final = 32 << 20
+
+log = logger.get(__name__)
+
+
+class OptionImages:
+    def __init__(
+        self,
+        database: Database,
+        editor: PollLoader,
+        reader: PollReader,
+        storage: Storage,
+        pictures: ImageProcessor,
+    ) -> None:
+        self._database = database
+        self._editor = editor
+        self._reader = reader
+        self._storage = storage
+        self._pictures = pictures
+        self._uploads = 0
+        self._discarding: set[asyncio.Task[None]] = set()
+        self._fetching: dict[str, asyncio.Task[bytes]] = {}
+        self._cache: OrderedDict[str, bytes] = OrderedDict()
+        self._cached = 0
+
+    async def put(
+        self, identity: Identity, poll_id: str, option_id: str, body: Callable[[], Awaitable[bytes]]
+    ) -> OptionView:
+        """Give an option this image. ``body`` is read only where the user may do so.
+
+        Raises ``TOO_LARGE``, ``UNSUPPORTED_MEDIA``, and ``RATE_LIMITED`` where ``MAX_UPLOADS`` are under way.
+        """
+        await self._may_edit(identity, poll_id, option_id)
+        with self._upload():
+            pictures = await self._pictures.shrink(await body())
+            image = new_id()
+            kept: list[str] = []
+            try:
+                for name, data in zip(image_files(image), pictures, strict=True):
+                    kept.append(name)
+                    await self._storage.put(name, data, CONTENT_TYPE)
+                option = await self._set(poll_id, option_id, image)
+            except BaseException as error:
+                if isinstance(error, NotKept):
+                    kept.pop()
+                if kept:
+                    await self._take_back(poll_id, image, kept, error)
+                raise
+        return option_view(option, self._storage.url)
+
+    async def remove(self, identity: Identity, poll_id: str, option_id: str) -> None:
+        """Also where there is none: then nothing changes."""
+        await self._may_edit(identity, poll_id, option_id)
+        await self._set(poll_id, option_id, None)
+
+    async def read(self, name: str) -> bytes:
+        """The WebP of that name; ``NOT_FOUND``. What many ask for at once is fetched once."""
+        if not is_image_file(name):
+            raise PollroomError("NOT_FOUND")
+        if (known := self._cache.get(name)) is not None:
+            self._cache.move_to_end(name)
+            return known
+        task = self._fetching.get(name)
+        if task is None:
+            task = self._fetching[name] = asyncio.create_task(self._fetch(name))
+            task.add_done_callback(lambda _: self._fetching.pop(name, None))
+        return await asyncio.shield(task)
+
+    async def discard(self, images: Collection[str]) -> None:
+        """Delete what no poll names any more; failures are logged. Goes on after a short wait, and at once for none."""
+        await self._discard_files([name for image in images for name in image_files(image)])
+
+    async def _discard_files(self, names: Collection[str]) -> None:
+        if not names:
+            return
+        if len(self._discarding) >= MAX_DISCARDS:
+            log.warning("images are left behind", names=list(names))
+            return
+        task = asyncio.create_task(self._delete(names))
+        self._discarding.add(task)
+        task.add_done_callback(self._discarding.discard)
+        await asyncio.wait({task}, timeout=DISCARD_WAIT_SECONDS)
+
+    async def discard_all(self, poll_id: str) -> None:
+        """The images of a poll that was deleted."""
+        try:
+            rules = await model.find(self._database, poll_id)
+        except PollroomError:
+            log.warning("images of a deleted poll are left behind", poll=poll_id)
+        else:
+            await self.discard(named(rules) if rules else ())
+
+    async def close(self) -> None:
+        """Let deletions end, for as long as a server that stops may take."""
+        if self._discarding:
+            await asyncio.wait(self._discarding, timeout=CLOSE_SECONDS)
+        for task in list(self._discarding):
+            task.cancel()
+
+    async def _may_edit(self, identity: Identity, poll_id: str, option_id: str) -> None:
+        reading = await self._reader.owned(poll_id, identity.user.id)
+        _position(reading.rules, option_id)
+
+    @contextmanager
+    def _upload(self) -> Iterator[None]:
+        if self._uploads >= MAX_UPLOADS:
+            raise PollroomError("RATE_LIMITED", retry_after=1.0)
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
+
+    async def _set(self, poll_id: str, option_id: str, image: str | None) -> Option:
+        replaced: str | None = None
+
+        def change(rules: Rules, state: PollState) -> Rules:
+            nonlocal replaced
+            position = _position(rules, option_id)
+            options = list(rules.options)
+            replaced = options[position].image
+            if replaced == image:
+                replaced = None
+                return rules
+            options[position] = replace(options[position], image=image)
+            return replace(rules, options=tuple(options), version=rules.version + 1)
+
+        rules, _ = await self._editor.edit(poll_id, change)
+        self._reader.remember(rules)
+        await self.discard([replaced] if replaced else ())
+        return rules.options[_position(rules, option_id)]
+
+    async def _take_back(self, poll_id: str, image: str, kept: Collection[str], error: BaseException) -> None:
+        """Delete what may be kept of a new image whose edit failed. Where that is not known SQL is asked; else it stays."""
+        refused = isinstance(error, PollroomError) and error.code not in ("UNAVAILABLE", "INTERNAL")
+        try:
+            if not refused:
+                rules = await model.find(self._database, poll_id)
+                if rules is not None and image in named(rules):
+                    return
+            await self._discard_files(kept)
+        except (PollroomError, asyncio.CancelledError):
+            log.warning("an image may be left behind", image=image)
+
+    async def _delete(self, names: Collection[str]) -> None:
+        left = set(names)
+        try:
+            for name in names:
+                self._forget(name)
+                with suppress(PollroomError):
+                    await self._storage.delete(name)
+                    left.remove(name)
+        finally:
+            if left:
+                log.warning("images may be left behind", names=sorted(left))
+
+    async def _fetch(self, name: str) -> bytes:
+        data = await self._storage.get(name)
+        if data is None:
+            raise PollroomError("NOT_FOUND")
+        self._cache[name] = data
+        self._cached += len(data)
+        while self._cached > CACHE_BYTES:
+            self._forget(next(iter(self._cache)))
+        return data
+
+    def _forget(self, name: str) -> None:
+        self._cached -= len(self._cache.pop(name, b""))
+
+
+def named(rules: Rules) -> set[str]:
+    """The images that a poll names."""
+    return {option.image for option in rules.options if option.image is not None}
+
+
+def _position(rules: Rules, option_id: str) -> int:
+    for position, option in enumerate(rules.options):
+        if option.id == option_id:
+            return position
+    raise PollroomError("INVALID_OPTION")

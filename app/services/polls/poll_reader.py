@@ -1,0 +1,109 @@
+"""A poll's rules and its state, always of the same version."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from typing import TypeVar
+
+from msgspec import Struct
+
+from ...domain.ballots import CurrentVote, PollState, Snapshot, YourVote
+from ...domain.errors import PollroomError, unavailable
+from ...domain.polls import Address, PollView, Rules, view
+from ...domain.values import is_id
+from ...domain.visibility import may_see, tally
+from ...ports.database import Database
+from ...ports.ledger import Ledger
+from ...repositories import polls
+from .poll_loader import GIVE_UP_SECONDS, RETRY_SECONDS, PollLoader
+
+T = TypeVar("T")
+
+CACHED = 10_000
+PATIENCE_SECONDS = 0.5
+"""How long an edit between its commit and its installation is waited for before it counts as dead."""
+
+
+class Reading(Struct, frozen=True):
+    rules: Rules
+    state: PollState
+    standing: CurrentVote | None
+
+
+class PollReader:
+    def __init__(self, database: Database, ledger: Ledger, editor: PollLoader, address: Address) -> None:
+        """``address``: where clients read the images of options."""
+        self.address = address
+        self._database = database
+        self._ledger = ledger
+        self._editor = editor
+        self._rules: OrderedDict[str, Rules] = OrderedDict()
+        self._codes: OrderedDict[str, str] = OrderedDict()
+
+    async def read(self, poll_id: str, voter_id: str | None = None) -> Reading:
+        """``NOT_FOUND`` for what never was, was deleted, or is somebody else's draft."""
+        if not is_id(poll_id):
+            raise PollroomError("NOT_FOUND")
+        began = time.monotonic()
+        while True:
+            state, standing = await self._ledger.read(poll_id, voter_id)
+            if state.deleted or (state.draft and voter_id != state.owner_id):
+                raise PollroomError("NOT_FOUND")
+            rules = await self.rules(poll_id, state.version)
+            if rules.version == state.version:
+                return Reading(rules, state, standing)
+            waited = time.monotonic() - began
+            if waited > GIVE_UP_SECONDS:
+                raise unavailable()
+            await (self._editor.load(poll_id) if waited > PATIENCE_SECONDS else asyncio.sleep(RETRY_SECONDS))
+
+    async def owned(self, poll_id: str, user_id: str) -> Reading:
+        """``NOT_FOUND`` unless the user may know of the poll, ``FORBIDDEN`` unless it is theirs."""
+        reading = await self.read(poll_id, user_id)
+        if reading.rules.owner_id != user_id:
+            raise PollroomError("FORBIDDEN", "Only its owner may change a poll.")
+        return reading
+
+    def view(self, rules: Rules, state: PollState) -> PollView:
+        return view(rules, state.status, state.opens or None, state.closes or None, self.address)
+
+    def snapshot(self, reading: Reading, voter_id: str | None) -> Snapshot:
+        """The reading as this voter may see it."""
+        rules, state, standing = reading.rules, reading.state, reading.standing
+        voted = standing is not None and standing.accepted
+        counts = may_see(rules, state, owner=voter_id == rules.owner_id, voted=voted)
+        return Snapshot(self.view(rules, state), tally(rules, state, counts=counts), YourVote.of(standing))
+
+    async def rules(self, poll_id: str, version: int) -> Rules:
+        """The rules of this version, or newer ones where an edit is under way."""
+        rules = self._rules.get(poll_id)
+        if rules is not None and rules.version == version:
+            self._rules.move_to_end(poll_id)
+            return rules
+        rules = await polls.find(self._database, poll_id)
+        if rules is None:
+            raise PollroomError("NOT_FOUND")
+        self.remember(rules)
+        return rules
+
+    def remember(self, rules: Rules) -> None:
+        _keep(self._rules, rules.id, rules)
+
+    async def poll_id(self, code: str) -> str:
+        code = code.upper()
+        known = self._codes.get(code)
+        if known is None:
+            known = (
+                await polls.id_of_code(self._database, code) if len(code) <= 26 and code.isascii() else None
+            )
+            if known is None:
+                raise PollroomError("NOT_FOUND")
+            _keep(self._codes, code, known)
+        return known
+
+
+def _keep(cache: OrderedDict[str, T], key: str, value: T) -> None:
+    cache[key] = value
+    cache.move_to_end(key)
+    if len(cache) > CACHED:
+        cache.popitem(last=False)

@@ -1,0 +1,170 @@
+"""Making, editing, opening, closing and deleting polls."""
+
+import hashlib
+import hmac
+
+from msgspec.structs import replace
+
+from ...domain.ballots import PollState, Snapshot
+from ...domain.errors import DuplicateKey, PollroomError, invalid, unavailable
+from ...domain.poll_rules import compose, new_code, revise
+from ...domain.polls import NewPoll, PollEdit, PollView, Rules, Status, view
+from ...domain.users import Identity
+from ...domain.values import is_id
+from ...ports.clock import Clock
+from ...ports.database import Database
+from ...ports.ledger import Ledger
+from ...repositories import polls as model
+from .option_images import OptionImages, named
+from .poll_loader import Change, PollLoader
+from .poll_reader import PollReader, Reading
+
+KEY_LIFE_MS = 24 * 60 * 60 * 1000
+CODE_TRIES = 10
+
+
+class Polls:
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        clock: Clock,
+        editor: PollLoader,
+        reader: PollReader,
+        images: OptionImages,
+        secret: str,
+    ) -> None:
+        """``secret`` signs cursors, so that they serve only whom they were given to."""
+        self._database = database
+        self._ledger = ledger
+        self._clock = clock
+        self._editor = editor
+        self._reader = reader
+        self._images = images
+        self._secret = secret.encode()
+
+    async def create(self, identity: Identity, new: NewPoll, key: str | None) -> tuple[PollView, bool]:
+        """The poll, and whether it was made now: with a ``key`` that was used within a day it is the one of then."""
+        if identity.user.guest:
+            raise PollroomError("FORBIDDEN", "Guests cannot create polls.")
+        owner_id = identity.user.id
+        if key is not None and (known := await self._made_with(owner_id, key)):
+            return known, False
+        rules = compose(new, owner_id, self._clock.now())
+        for _ in range(CODE_TRIES):
+            try:
+                async with self._database.transaction() as queries:
+                    await model.insert(queries, rules, key)
+                break
+            except DuplicateKey:
+                # Another request with the same key was faster, or the code is taken.
+                if key is not None and (known := await self._made_with(owner_id, key)):
+                    return known, False
+                rules = replace(rules, code=new_code())
+        else:
+            raise unavailable()
+        rules, state = await self._editor.edit(rules.id, None)
+        self._reader.remember(rules)
+        return self._reader.view(rules, state), True
+
+    async def _made_with(self, owner_id: str, key: str) -> PollView | None:
+        rules = await model.find_by_key(self._database, owner_id, key)
+        if rules is None:
+            return None
+        try:
+            if self._clock.now() - rules.created_at < KEY_LIFE_MS:
+                reading = await self._reader.read(rules.id, owner_id)
+                return self._reader.view(reading.rules, reading.state)
+        except PollroomError as error:
+            if error.code != "NOT_FOUND":
+                raise
+        await model.forget_key(self._database, rules.id)
+        return None
+
+    async def mine(
+        self, identity: Identity, limit: int, cursor: str | None
+    ) -> tuple[list[PollView], str | None]:
+        """``limit`` polls of this user, newest first, and the cursor of the next page, none at the end."""
+        owner_id = identity.user.id
+        before = None if cursor is None else self._unsign(owner_id, cursor)
+        page = await model.page(self._database, owner_id, before, limit + 1)
+        states = await self._ledger.peek([rules.id for rules in page[:limit]])
+        views = [self._listed(rules, states.get(rules.id)) for rules in page[:limit]]
+        following = self._sign(owner_id, page[limit - 1].id) if len(page) > limit else None
+        return [listed for listed in views if listed is not None], following
+
+    def _listed(self, rules: Rules, state: PollState | None) -> PollView | None:
+        """None for a poll whose deletion SQL has not seen yet. What the ledger does not hold, SQL has whole."""
+        if state is not None:
+            return None if state.deleted else self._reader.view(rules, state)
+        now = self._clock.now()
+        status: Status = "open"
+        if rules.closed_at:
+            status = "closed"
+        elif rules.draft:
+            status = "draft"
+        elif rules.opens_at is not None and rules.opens_at > now:
+            status = "scheduled"
+        elif rules.closes_at is not None and rules.closes_at <= now:
+            status = "closed"
+        return view(rules, status, rules.opens_at, rules.closes_at, self._reader.address)
+
+    async def edit(self, identity: Identity, poll_id: str, edit: PollEdit) -> PollView:
+        before: set[str] = set()
+
+        def change(rules: Rules, state: PollState) -> Rules:
+            nonlocal before
+            before = named(rules)
+            return revise(
+                rules,
+                edit,
+                now=state.now,
+                opened=state.opened,
+                closed=bool(state.closed),
+                accepted=state.accepted,
+            )
+
+        rules, state = await self._change(identity, poll_id, change)
+        await self._images.discard(before - named(rules))
+        return self._reader.view(rules, state)
+
+    async def open(self, identity: Identity, poll_id: str) -> Snapshot:
+        def change(rules: Rules, state: PollState) -> Rules:
+            overdue = state.closes and state.closes <= state.now
+            if state.closed or (state.draft and overdue):
+                raise PollroomError("POLL_CLOSED")
+            if state.opened:
+                return rules
+            return replace(rules, draft=False, opens_at=state.now, version=rules.version + 1)
+
+        rules, state = await self._change(identity, poll_id, change)
+        return self._reader.snapshot(Reading(rules, state, None), identity.user.id)
+
+    async def close(self, identity: Identity, poll_id: str) -> Snapshot:
+        await self._reader.owned(poll_id, identity.user.id)
+        await self._ledger.close(poll_id)
+        reading = await self._reader.read(poll_id, identity.user.id)
+        return self._reader.snapshot(reading, identity.user.id)
+
+    async def delete(self, identity: Identity, poll_id: str) -> None:
+        await self._reader.owned(poll_id, identity.user.id)
+        await self._ledger.delete(poll_id)
+        await self._images.discard_all(poll_id)
+
+    async def _change(self, identity: Identity, poll_id: str, change: Change) -> tuple[Rules, PollState]:
+        await self._reader.owned(poll_id, identity.user.id)
+        rules, state = await self._editor.edit(poll_id, change)
+        self._reader.remember(rules)
+        return rules, state
+
+    def _sign(self, owner_id: str, poll_id: str) -> str:
+        digest = hmac.new(self._secret, f"{owner_id}|{poll_id}".encode(), hashlib.sha256).hexdigest()
+        return f"{poll_id}.{digest[:16]}"
+
+    def _unsign(self, owner_id: str, cursor: str) -> str:
+        poll_id = cursor.rpartition(".")[0]
+        if not is_id(poll_id) or not hmac.compare_digest(
+            cursor.encode(), self._sign(owner_id, poll_id).encode()
+        ):
+            raise invalid("cursor", "is none of yours")
+        return poll_id

@@ -1,0 +1,58 @@
+"""The tally is a recount: what Redis counts against the rows in SQL."""
+
+from collections.abc import AsyncIterator
+
+from msgspec import Struct
+
+from ...ports.database import Database
+from ...ports.ledger import Ledger
+from ...repositories import ballots as votes
+from ...repositories import polls
+from .sql_rebuild import Restorer
+
+CHUNK = 100
+
+
+class Difference(Struct, frozen=True):
+    """``ledger`` and ``sql``: (voters, option id -> n). ``ledger`` is none where Redis does not hold the poll."""
+
+    poll_id: str
+    ledger: tuple[int, dict[str, int]] | None
+    sql: tuple[int, dict[str, int]]
+
+    @property
+    def equal(self) -> bool:
+        return self.ledger is None or self.ledger == self.sql
+
+
+class Recounter:
+    """Compare only after the log was drained into SQL."""
+
+    def __init__(self, database: Database, ledger: Ledger, restorer: Restorer) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._restorer = restorer
+
+    async def every_poll(self) -> AsyncIterator[str]:
+        after = ""
+        while ids := await polls.poll_ids_after(self._database, after, CHUNK):
+            for poll_id in ids:
+                yield poll_id
+            after = ids[-1]
+
+    async def compare(self, poll_id: str) -> Difference:
+        voters, counts, _ = await votes.recount(self._database, poll_id)
+        state = (await self._ledger.peek([poll_id])).get(poll_id)
+        held = None if state is None else (state.voters, _nonzero(state.counts))
+        return Difference(poll_id, held, (voters, _nonzero(counts)))
+
+    async def mend(self, poll_id: str) -> Difference:
+        """Count the ledger's ballots anew, and write them to SQL again; a row there with a higher n stays."""
+        state = await self._ledger.recount(poll_id)
+        if state is not None:
+            await self._restorer.rewrite(poll_id, state.epoch)
+        return await self.compare(poll_id)
+
+
+def _nonzero(counts: dict[str, int]) -> dict[str, int]:
+    return {option: n for option, n in counts.items() if n}

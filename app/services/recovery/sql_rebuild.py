@@ -1,0 +1,74 @@
+"""SQL that was put back to an older backup, made whole again from the ledger."""
+
+from ...domain.log_position import BEGUN, entry_order
+from ...ports.database import Database
+from ...ports.ledger import Fences, PollStore
+from ...repositories import ballots as model
+from ...utils import logger
+from ..vote_log.recorder import READER
+
+_log = logger.get(__name__)
+
+
+class Restorer:
+    """Entries between the backup's offset and the trim bound are gone from the log; the ledger still has their effect."""
+
+    def __init__(self, database: Database, fences: Fences, shelf: PollStore) -> None:
+        self._database = database
+        self._fences = fences
+        self._shelf = shelf
+
+    async def restore(self, partition: int) -> bool:
+        """Rewrite a partition's rows where SQL is behind what was trimmed, or of an earlier generation; whether it was."""
+        found = False
+        while await self._is_behind(partition):
+            found = True
+        if found:
+            _log.info("SQL is whole again", partition=partition)
+        return found
+
+    async def _is_behind(self, partition: int) -> bool:
+        """If so, it is no longer afterwards, unless somebody moved the offset meanwhile."""
+        # Before the offset: trim bound and generation of the fence follow those of SQL, unless SQL went back.
+        fence = await self._fences.inspect(partition)
+        offset = await model.offset(self._database, READER, partition)
+        if offset is None:
+            return False
+        bound = max(fence.trimmed, BEGUN, key=entry_order)
+        if fence.generation == offset.generation:
+            if entry_order(fence.trimmed) <= entry_order(offset.last_id):
+                return False
+        elif fence.generation < offset.generation:
+            return False
+        _log.error(
+            "SQL is older than the log",
+            partition=partition,
+            sql=(offset.generation, offset.last_id),
+            log=(fence.generation, fence.trimmed),
+        )
+        async for poll_ids in self._shelf.polls(partition):
+            known = await model.seqs(self._database, poll_ids)
+            for poll_id in poll_ids:
+                if poll_id not in known:
+                    _log.error("a poll is newer than the backup: its rules are lost", poll=poll_id)
+                    continue
+                await self.rewrite(poll_id, fence.generation)
+        async with self._database.transaction() as queries:
+            standing = await model.lock_offset(queries, READER, partition)
+            if standing is not None and (standing.generation, standing.last_id) == (
+                offset.generation,
+                offset.last_id,
+            ):
+                await model.fence(queries, READER, partition, fence.generation, bound, None)
+        return True
+
+    async def rewrite(self, poll_id: str, epoch: int) -> None:
+        """All that the ledger has of a poll into SQL: its ballots, of which the row with the higher n stays, and its end."""
+        async for rows in self._shelf.ballots(poll_id, epoch):
+            async with self._database.transaction() as queries:
+                await model.store(queries, sorted(rows, key=lambda row: row.voter_id))
+        seqs = await self._shelf.seqs([poll_id])
+        endings = await self._shelf.endings([poll_id])
+        async with self._database.transaction() as queries:
+            await model.apply(queries, endings)
+            await model.raise_seq(queries, seqs)

@@ -1,0 +1,305 @@
+"""Feeds: the newest tally of every poll that somebody here watches, handed to the rooms once a tick.
+
+Subscribe, wait for the confirmation, then read, then merge by ``(epoch, seq)``: nothing is missed in between. A feed holds
+only the newest; its cost does not depend on how many vote.
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from ...domain.ballots import PollState
+from ...domain.errors import PollroomError, unavailable
+from ...domain.polls import Rules
+from ...ports.clock import Clock
+from ...ports.ledger import Ledger
+from ...ports.messaging import Bus
+from ...ports.rooms import Sink
+from ...utils import logger
+from ..polls.poll_reader import PollReader, Reading
+from .feed import Feed, News
+from .presence import LOOKED, SAID_AGAIN, Presence
+
+REREAD_SECONDS = 5.0
+REREAD_CHUNK = 200
+GIVE_UP_SECONDS = 3.0
+UNWATCHED_SECONDS = 5.0
+LARGEST_DELAY = 3600.0
+"""Timers are set for at most this long and then again: the clock may have been corrected meanwhile."""
+
+_log = logger.get(__name__)
+
+
+class Broadcaster:
+    def __init__(
+        self,
+        ledger: Ledger,
+        reader: PollReader,
+        bus: Bus,
+        clock: Clock,
+        parse_state: Callable[[str, Sequence[object]], PollState],
+        *,
+        instance: str,
+        tick_seconds: float,
+        silence_seconds: float,
+    ) -> None:
+        """``instance``: this process, unlike any other. ``silence_seconds``: an instance silent for so long has no viewers."""
+        self._ledger = ledger
+        self._reader = reader
+        self._bus = bus
+        self._clock = clock
+        self._parse_state = parse_state
+        self._headcount = Presence(bus, instance)
+        self._tick = tick_seconds
+        self._silence = silence_seconds
+        self._feeds: dict[str, Feed] = {}
+        self._opening: dict[str, asyncio.Task[Feed]] = {}
+        self._due: dict[str, Feed] = {}
+        self._wake = asyncio.Event()
+        self._tasks: asyncio.TaskGroup
+        self.sinks: list[Sink] = []
+        # For operators: kind of message -> sockets that it was for.
+        self.delivered: Counter[str] = Counter()
+        bus.on_reconnect(self.reread)
+
+    @property
+    def feeds(self) -> int:
+        return len(self._feeds)
+
+    async def run(self) -> None:
+        """Until cancelled: ticks, viewers, and reading anew every 5 s."""
+        async with asyncio.TaskGroup() as self._tasks:
+            self._tasks.create_task(self._tick_forever())
+            self._tasks.create_task(_every(REREAD_SECONDS, self.reread))
+            self._tasks.create_task(_every(self._silence * SAID_AGAIN, self._tell_viewers))
+            self._tasks.create_task(_every(self._silence * LOOKED, self._forget_viewers))
+
+    async def watch(self, poll_id: str, voter_id: str | None) -> tuple[Feed, Reading]:
+        """The feed of a poll, kept while somebody here watches and 5 s more, and what this voter reads now."""
+        reading = await self._reader.read(poll_id, voter_id)
+        feed = self._feeds.get(poll_id)
+        if feed is None:
+            task = self._opening.get(poll_id)
+            if task is None:
+                task = self._opening[poll_id] = asyncio.create_task(self._open(poll_id, reading))
+                task.add_done_callback(lambda _: self._opening.pop(poll_id, None))
+            feed = await asyncio.shield(task)
+            reading = await self._reader.read(poll_id, voter_id)
+        feed.viewers.empty_since = time.monotonic()
+        self._merge(feed, reading.state, reading.rules)
+        try:
+            async with asyncio.timeout(GIVE_UP_SECONDS):
+                while feed.state.order < reading.state.order:
+                    await feed.moved.wait()
+        except TimeoutError as late:
+            raise unavailable() from late
+        return feed, reading
+
+    def viewers_changed(self, poll_id: str) -> None:
+        """Somebody came or went here. A feed without viewers here is given up at the next tick."""
+        feed = self._feeds.get(poll_id)
+        if feed is not None:
+            feed.viewers.set_here(sum(sink.viewers(poll_id) for sink in self.sinks))
+            self._mark(feed)
+
+    def mark(self, poll_id: str) -> None:
+        """Somebody in the room gained a right: the next tick shows it."""
+        feed = self._feeds.get(poll_id)
+        if feed is not None:
+            self._mark(feed)
+
+    async def reread(self) -> None:
+        """Bring every feed up to date from the ledger, whatever was missed."""
+        ids = list(self._feeds)
+        for start in range(0, len(ids), REREAD_CHUNK):
+            try:
+                states = await self._ledger.peek(ids[start : start + REREAD_CHUNK])
+            except PollroomError:
+                return  # the next round comes in time
+            for poll_id, state in states.items():
+                if feed := self._feeds.get(poll_id):
+                    self._merge(feed, state)
+            await asyncio.sleep(0)
+
+    async def _open(self, poll_id: str, reading: Reading) -> Feed:
+        feed = Feed(reading.rules, reading.state, self._silence, self._reader.view)
+        await self._bus.subscribe(
+            self._bus.feed_channel(poll_id), lambda payload: self._on_message(feed, payload)
+        )
+        self._feeds[poll_id] = feed
+        self._set_timer(feed)
+        await self._headcount.say(feed.viewers, hello=True)
+        return feed
+
+    def _on_message(self, feed: Feed, payload: bytes) -> None:
+        message = msgspec.msgpack.decode(payload)
+        if message[0] == "viewers":
+            changed, asked = self._headcount.hear(feed.viewers, message)
+            if changed:
+                self._mark(feed)
+            if asked:
+                self._spawn(self._headcount.say(feed.viewers))
+            return
+        self._merge(feed, self._parse_state(feed.poll_id, message))
+
+    def _merge(self, feed: Feed, state: PollState, rules: Rules | None = None) -> None:
+        """Take a state over unless the feed has that or a newer one."""
+        if state.order <= max(feed.state.order, feed.newest):
+            return
+        feed.newest = state.order
+        if rules is not None and rules.version == state.version:
+            feed.coming.append((state, rules))
+        elif feed.rules.version == state.version:
+            feed.coming.append((state, feed.rules))
+        else:
+            feed.coming.append((state, None))
+        self._advance(feed)
+
+    def _advance(self, feed: Feed) -> None:
+        """Apply what needs nothing fetched; the rest in a task of its own, in order."""
+        if feed.advancing:
+            return
+        while feed.coming:
+            state, rules = feed.coming[0]
+            if rules is None or feed.needs_rights(rules, state):
+                feed.advancing = True
+                self._spawn(self._fetch(feed))
+                return
+            feed.coming.popleft()
+            self._apply(feed, rules, state)
+
+    async def _fetch(self, feed: Feed) -> None:
+        """Bring the rules of a new version, and who may see more under them, before anybody is told."""
+        try:
+            while feed.coming:
+                state, rules = feed.coming[0]
+                if rules is None or rules.version != state.version:
+                    rules = await self._reader.rules(feed.poll_id, state.version)
+                if rules.version != state.version:
+                    reading = await self._reader.read(feed.poll_id, feed.state.owner_id)
+                    rules, state = reading.rules, reading.state
+                    feed.coming = deque(entry for entry in feed.coming if entry[0].order > state.order)
+                    feed.newest = max(feed.newest, state.order)
+                else:
+                    feed.coming.popleft()
+                if feed.needs_rights(rules, state):
+                    voters = [voter for sink in self.sinks for voter in sink.unsure(feed.poll_id)]
+                    voted = await self._ledger.accepted(feed.poll_id, voters) if voters else set()
+                    for sink in self.sinks:
+                        sink.voted(feed.poll_id, voted)
+                if state.order > feed.state.order:
+                    self._apply(feed, rules, state)
+        except PollroomError as error:
+            if error.code == "NOT_FOUND":
+                self._apply(feed, feed.rules, msgspec.structs.replace(feed.state, deleted=True))
+            else:
+                feed.newest = feed.state.order  # the next reading brings it again
+                feed.coming.clear()
+        finally:
+            feed.advancing = False
+        self._advance(feed)
+
+    def _apply(self, feed: Feed, rules: Rules, state: PollState) -> None:
+        changed = feed.tells_change(rules, state)
+        feed.rules, feed.state = rules, state
+        feed.moved.set()
+        feed.moved.clear()
+        if state.deleted:
+            self._deliver(News("POLL_DELETED", feed, self._clock.now()))
+            return
+        self._set_timer(feed)
+        if changed:
+            self._deliver(News("POLL_CHANGED", feed, self._clock.now()))
+        else:
+            self._mark(feed)
+
+    def _mark(self, feed: Feed) -> None:
+        self._due[feed.poll_id] = feed
+        self._wake.set()
+
+    def _deliver(self, news: News) -> None:
+        for sink in self.sinks:
+            self.delivered[news.kind] += sink.viewers(news.poll_id)
+            sink.deliver(news)
+
+    async def _tick_forever(self) -> None:
+        last = 0.0
+        while True:
+            await self._wake.wait()
+            pause = last + self._tick - time.monotonic()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            last = time.monotonic()
+            self._wake.clear()
+            due, self._due = self._due, {}
+            for feed in due.values():
+                if self._feeds.get(feed.poll_id) is not feed:
+                    continue
+                self._deliver(News("POLL_UPDATE", feed, self._clock.now()))
+                if feed.viewers.untold:
+                    self._spawn(self._headcount.say(feed.viewers))
+
+    async def _tell_viewers(self) -> None:
+        """Say again how many are here, give up feeds that nobody watches."""
+        for feed in list(self._feeds.values()):
+            if feed.viewers.here or feed.viewers.untold:
+                await self._headcount.say(feed.viewers)
+            elif time.monotonic() - feed.viewers.empty_since > UNWATCHED_SECONDS:
+                del self._feeds[feed.poll_id]
+                feed.cancel_timer()
+                await self._bus.unsubscribe(self._bus.feed_channel(feed.poll_id))
+
+    async def _forget_viewers(self) -> None:
+        """Those of instances that no longer say how many."""
+        for feed in self._feeds.values():
+            if feed.viewers.forget():
+                self._mark(feed)
+
+    async def close(self) -> None:
+        """Nobody is here any more, and the others hear of it."""
+        await self._headcount.leave([feed.viewers for feed in self._feeds.values()])
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """A task of its own that ends with the feeds, and whose failure is logged and hurts nobody else."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception:
+                _log.exception("a feed's task failed")
+
+        self._tasks.create_task(guarded())
+
+    def _set_timer(self, feed: Feed) -> None:
+        """Read at the moment at which the poll opens or closes: the reading script does it."""
+        feed.cancel_timer()
+        at = feed.state.next_moment
+        if at is not None and not feed.state.deleted:
+            delay = min(max(at - self._clock.now(), 0) / 1000 + 0.001, LARGEST_DELAY)
+            feed.timer = asyncio.get_running_loop().call_later(delay, self._moment, feed)
+
+    def _moment(self, feed: Feed) -> None:
+        feed.timer = None
+        self._spawn(self._read_moment(feed))
+
+    async def _read_moment(self, feed: Feed) -> None:
+        try:
+            states = await self._ledger.peek([feed.poll_id])
+        except PollroomError:
+            states = {}
+        if self._feeds.get(feed.poll_id) is not feed:
+            return
+        if state := states.get(feed.poll_id):
+            self._merge(feed, state)
+        if feed.timer is None:
+            self._set_timer(feed)
+
+
+async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await act()

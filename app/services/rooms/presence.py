@@ -1,0 +1,92 @@
+"""How many are in a room, over all instances: each says how many it has, and again and again; who no longer does is forgotten."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from ...domain.errors import PollroomError
+from ...ports.messaging import Bus
+
+SAID_AGAIN, MISSED, LOOKED = 1 / 3, 5 / 6, 1 / 15
+"""Shares of ``VIEWER_SILENCE_SECONDS``. One message may be lost; who was killed is forgotten before the whole is over."""
+
+FAREWELL_SECONDS = 1.0
+
+
+class Viewers:
+    """Sockets in the room: those here, and what other instances last said of theirs."""
+
+    def __init__(self, poll_id: str, silence_seconds: float) -> None:
+        self.poll_id = poll_id
+        self._missed_after = silence_seconds * MISSED
+        self._others: dict[str, tuple[int, float]] = {}
+        self.here = 0
+        self.told = 0
+        self.empty_since = time.monotonic()
+
+    @property
+    def total(self) -> int:
+        return self.here + sum(count for count, _ in self._others.values())
+
+    @property
+    def untold(self) -> bool:
+        return self.here != self.told
+
+    def set_here(self, count: int) -> None:
+        self.here = count
+        self.empty_since = time.monotonic()
+
+    def heard(self, instance: str, count: int) -> bool:
+        """True where the total changed."""
+        before = self.total
+        if count:
+            self._others[instance] = (count, time.monotonic())
+        else:
+            self._others.pop(instance, None)
+        return self.total != before
+
+    def forget(self) -> bool:
+        """Drop instances that are missed; true where there were any."""
+        if not self._others:
+            return False
+        now = time.monotonic()
+        silent = [name for name, (_, at) in self._others.items() if now - at > self._missed_after]
+        for name in silent:
+            del self._others[name]
+        return bool(silent)
+
+
+class Presence:
+    """What this instance and the others tell each other. ``instance``: this process, unlike any other."""
+
+    def __init__(self, bus: Bus, instance: str) -> None:
+        self._bus = bus
+        self._instance = instance
+
+    async def say(self, viewers: Viewers, *, hello: bool = False) -> None:
+        """``hello``: the others say theirs. Where it does not go out, it is said again."""
+        viewers.told = viewers.here
+        message = msgspec.msgpack.encode(("viewers", self._instance, viewers.here, hello))
+        try:
+            await self._bus.publish(self._bus.feed_channel(viewers.poll_id), message)
+        except PollroomError:
+            viewers.told = -1
+
+    def hear(self, viewers: Viewers, message: Sequence[Any]) -> tuple[bool, bool]:
+        """Whether the total changed, and whether ours was asked for."""
+        _, instance, count, hello = message
+        if instance == self._instance:
+            return False, False
+        return viewers.heard(instance, count), hello
+
+    async def leave(self, rooms: Iterable[Viewers]) -> None:
+        """Nobody is here any more: others need not wait for the tick that would say so, nor for the silence."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                for viewers in rooms:
+                    if viewers.untold:
+                        await self.say(viewers)

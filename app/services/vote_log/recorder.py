@@ -1,0 +1,202 @@
+"""Entries of the vote log into SQL: the rows and the offset in one transaction.
+
+The offset moves by compare-and-set, so a stale worker rolls back, and a replay changes nothing. Worker, verifier, tests
+and ``recount`` all come here.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ...domain.ballots import BallotRow, LogEntry, PollChange
+from ...domain.errors import BadRow
+from ...domain.polls import MAX_OPTIONS
+from ...ports.database import Database
+from ...repositories import ballots as model
+from ...utils import logger
+
+READER: Final = "sql"
+TRIES: Final = 5
+
+log = logger.get(__name__)
+
+
+class StaleOffset(Exception):
+    """Another one has moved the offset, or the generation: read it anew."""
+
+
+# What the columns hold. MariaDB cuts trailing spaces off without an error, and JSON_TABLE whatever is too much.
+_Id = Annotated[str, Meta(max_length=64)]
+_Ids = Annotated[list[_Id], Meta(max_length=MAX_OPTIONS)]
+_Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class _Earlier(Struct, array_like=True, frozen=True):
+    id: _Id
+    retract: bool
+    choices: _Ids
+    seq: _Number
+    cast_at: _Number
+
+
+class _Ballot(Struct, array_like=True, frozen=True, tag="b"):
+    poll_id: _Id
+    voter_id: _Id
+    n: _Number
+    id: _Id
+    retract: bool
+    choices: _Ids
+    seq: _Number
+    cast_at: _Number
+    accepted: bool
+    earlier: list[_Earlier]
+
+
+class _Change(Struct, array_like=True, frozen=True, tag="p"):
+    kind: Literal["edit", "open", "close", "delete"]
+    poll_id: _Id
+    seq: _Number
+    at: _Number
+
+
+# Not strict: a script's numbers come as integral floats, its booleans as 0 and 1.
+_decoder: Final[msgspec.msgpack.Decoder[_Ballot | _Change]] = msgspec.msgpack.Decoder(
+    _Ballot | _Change, strict=False
+)
+_encoder: Final = msgspec.json.Encoder()
+
+
+class Recorder:
+    """Stores batches of one partition. Raises ``StaleOffset``, and ``UNAVAILABLE`` for what may pass."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def record(self, partition: int, generation: int, old_id: str, entries: Sequence[LogEntry]) -> None:
+        """Store ``entries``, which follow ``old_id``, and move the offset to the last of them.
+
+        What cannot be decoded or is refused for what it holds is found by halving, tried five times and put into
+        ``dead_letters``: no entry holds up those behind it. A part may be stored when it raises.
+        """
+        if not entries:
+            return
+        try:
+            await self._store(partition, generation, old_id, entries)
+        except BadRow as error:
+            if len(entries) == 1:
+                await self._bury(partition, generation, old_id, entries[0], error)
+                return
+            middle = len(entries) // 2
+            await self.record(partition, generation, old_id, entries[:middle])
+            await self.record(partition, generation, entries[middle - 1].id, entries[middle:])
+
+    async def replay(self, after: str = "", limit: int = 100) -> tuple[list[str], list[str], str]:
+        """Store dead letters after all, oldest first: ids stored, ids still refused, and the last id looked at."""
+        stored, refused = [], []
+        for letter in await model.oldest_dead_letters(self._database, after, limit):
+            after = letter["id"]
+            generation = letter["generation"]
+            try:
+                item = _decode(LogEntry(letter["entry_id"], b64decode(letter["entry"])))
+                async with self._database.transaction() as q:
+                    if isinstance(item, _Ballot):
+                        await model.store(q, [_row(item, generation)])
+                    else:
+                        await model.apply(q, [PollChange(item.kind, item.poll_id, item.seq, item.at)])
+                    await model.raise_seq(q, {item.poll_id: item.seq})
+                    await model.delete_dead_letter(q, after)
+                stored.append(after)
+            except BadRow:
+                refused.append(after)
+        return stored, refused, after
+
+    async def _store(self, partition: int, generation: int, old_id: str, entries: Sequence[LogEntry]) -> None:
+        ballots: dict[tuple[str, str], BallotRow] = {}
+        changes: list[PollChange] = []
+        seqs: dict[str, int] = {}
+        for entry in entries:
+            item = _decode(entry)
+            seqs[item.poll_id] = max(item.seq, seqs.get(item.poll_id, 0))
+            if isinstance(item, _Change):
+                changes.append(PollChange(item.kind, item.poll_id, item.seq, item.at))
+                continue
+            known = ballots.get((item.poll_id, item.voter_id))
+            if known is None or known.n < item.n:
+                ballots[item.poll_id, item.voter_id] = _row(item, generation)
+        async with self._database.transaction() as q:
+            last_id = entries[-1].id
+            if not await model.advance(q, READER, partition, generation, old_id, last_id, len(entries)):
+                raise StaleOffset
+            # In the order of the key, as the rows of two transactions that meet must be locked.
+            await model.store(q, [ballots[key] for key in sorted(ballots)])
+            await model.apply(q, changes)
+            await model.raise_seq(q, seqs)
+
+    async def _bury(
+        self, partition: int, generation: int, old_id: str, entry: LogEntry, error: BadRow
+    ) -> None:
+        for _ in range(TRIES - 1):
+            try:
+                await self._store(partition, generation, old_id, [entry])
+            except BadRow as again:
+                error = again
+            else:
+                return
+        async with self._database.transaction() as q:
+            if not await model.advance(q, READER, partition, generation, old_id, entry.id, 1):
+                raise StaleOffset
+            await model.add_dead_letter(
+                q,
+                poll_id=_poll_id(entry),
+                partition=partition,
+                generation=generation,
+                entry_id=entry.id,
+                entry=b64encode(entry.payload).decode(),
+                error=str(error),
+                created_at=int(entry.id.partition("-")[0]),
+            )
+        log.error("dead letter", partition=partition, entry=entry.id)
+
+
+def read_entry(entry: LogEntry, generation: int) -> tuple[str, int, BallotRow | None]:
+    """Its poll, the poll's seq by then, and the ballot where it is one. ``BadRow`` where it cannot be decoded."""
+    item = _decode(entry)
+    return item.poll_id, item.seq, _row(item, generation) if isinstance(item, _Ballot) else None
+
+
+def _decode(entry: LogEntry) -> _Ballot | _Change:
+    try:
+        return _decoder.decode(entry.payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRow(f"cannot decode: {error}") from error
+
+
+def _row(ballot: _Ballot, generation: int) -> BallotRow:
+    return BallotRow(
+        poll_id=ballot.poll_id,
+        voter_id=ballot.voter_id,
+        n=ballot.n,
+        ballot_id=ballot.id,
+        choices="" if ballot.retract else ",".join(ballot.choices),
+        seq=ballot.seq,
+        epoch=generation,
+        cast_at=ballot.cast_at,
+        accepted=ballot.accepted,
+        earlier=_encoder.encode(ballot.earlier).decode(),
+    )
+
+
+def _poll_id(entry: LogEntry) -> str:
+    """As far as it can be told: the poll is not loaded while it has dead letters."""
+    try:
+        match msgspec.msgpack.decode(entry.payload):
+            case ["b", str(poll_id), *_] | ["p", _, str(poll_id), *_] if (
+                poll_id.isascii() and len(poll_id) <= 26
+            ):
+                return poll_id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    return ""

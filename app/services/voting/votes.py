@@ -1,0 +1,51 @@
+"""Votes and tallies, for every transport alike."""
+
+from asyncio import Future
+from collections.abc import Sequence
+
+from ...domain.ballots import Ballot, Receipt, Snapshot
+from ...domain.errors import PollroomError
+from ...domain.users import Identity
+from ...domain.values import is_id, new_id
+from ...ports.ledger import Ledger
+from ..polls.poll_reader import PollReader
+
+
+class Votes:
+    def __init__(self, ledger: Ledger, reader: PollReader) -> None:
+        self._ledger = ledger
+        self._reader = reader
+
+    def cast(
+        self, identity: Identity, poll_id: str, ballot_id: str | None, choices: Sequence[str]
+    ) -> Future[Receipt]:
+        """Hand a ballot to the ledger, in calling order. Without ``ballot_id`` a repeat is another ballot."""
+        return self._send(identity, poll_id, ballot_id, tuple(choices), retract=False)
+
+    def retract(self, identity: Identity, poll_id: str, ballot_id: str | None) -> Future[Receipt]:
+        return self._send(identity, poll_id, ballot_id, (), retract=True)
+
+    def _send(
+        self,
+        identity: Identity,
+        poll_id: str,
+        ballot_id: str | None,
+        choices: tuple[str, ...],
+        *,
+        retract: bool,
+    ) -> Future[Receipt]:
+        if not is_id(poll_id):
+            raise PollroomError("NOT_FOUND")
+        user = identity.user
+        return self._ledger.cast(
+            Ballot(poll_id, user.id, user.guest, ballot_id or new_id(), retract, choices)
+        )
+
+    async def look(self, identity: Identity | None, poll_id: str) -> Snapshot:
+        """The poll as this reader may see it."""
+        voter_id = identity.user.id if identity else None
+        return self._reader.snapshot(await self._reader.read(poll_id, voter_id), voter_id)
+
+    async def find(self, code: str) -> str:
+        """The id of the poll with this join code, without regard to case."""
+        return await self._reader.poll_id(code)

@@ -1,0 +1,135 @@
+"""One connection as the rooms see it: who it is, and a bounded outbox that skips to the newest."""
+
+from collections import deque
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from ..domain.users import Identity
+from ..services.rooms.connections import TOO_SLOW
+from ..services.rooms.rooms import Role, Rooms
+from .codec import encode, text_frame
+
+LARGEST_BACKLOG: Final = 256 * 1024
+"""Bytes of answers that wait for one socket, beyond what its transport holds; then it is too slow (4408)."""
+
+
+class Wire(Protocol):
+    """The bytes of one connection."""
+
+    @property
+    def ready(self) -> bool:
+        """False while the transport holds as much as it may."""
+
+    def write(self, frame: bytes) -> None:
+        """Together with what else is written to this connection now."""
+
+    def write_now(self, frame: bytes) -> None:
+        """Past the event loop where nothing waits: cheaper for one frame to each of many connections."""
+
+    def close(self, code: int) -> None:
+        """Say goodbye; the connection is aborted where the peer does not answer within 2 s."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Member:
+    """``rooms``: poll id -> role there. Answers are never dropped; updates are, in favour of the newest.
+
+    ``backlog``: answers that wait, none while the wire takes them. ``direct``: its file descriptor, kept by the wire while
+    nothing at all waits for this connection; -1 otherwise.
+    """
+
+    __slots__ = (
+        "_backlog_bytes",
+        "_changes",
+        "_updates",
+        "backlog",
+        "closed",
+        "direct",
+        "home",
+        "id",
+        "identity",
+        "in_flight",
+        "rooms",
+        "wire",
+    )
+
+    def __init__(self, connection_id: str, wire: Wire, home: Rooms[Any]) -> None:
+        self.id = connection_id
+        self.home = home
+        self.wire = wire
+        self.identity: Identity | None = None
+        self.rooms: dict[str, Role] = {}
+        self.closed = False
+        self.direct = -1
+        self.in_flight = 0
+        self.backlog: deque[bytes] | None = None
+        self._backlog_bytes = 0
+        self._changes: dict[str, bytes] | None = None
+        self._updates: dict[str, bytes] | None = None
+
+    def send(self, message: msgspec.Struct) -> None:
+        self.answer(text_frame(encode(message)))
+
+    def answer(self, frame: bytes) -> None:
+        if self.closed:
+            return
+        if self.backlog is None and self.wire.ready:
+            self.wire.write(frame)
+            return
+        if self.backlog is None:
+            self.backlog = deque()
+        self.backlog.append(frame)
+        self._backlog_bytes += len(frame)
+        if self._backlog_bytes > LARGEST_BACKLOG:
+            self.close(TOO_SLOW)
+
+    def update(self, poll_id: str, frame: bytes) -> None:
+        """The newest tally, where it cannot be written now: it takes the place of an older one that waits."""
+        if not self.closed:
+            if self._updates is None:
+                self._updates = {}
+            self._updates[poll_id] = frame
+
+    def change(self, poll_id: str, frame: bytes) -> None:
+        if self.backlog is None and self.wire.ready:
+            self.wire.write(frame)
+        elif not self.closed:
+            self.forget(poll_id)
+            if self._changes is None:
+                self._changes = {}
+            self._changes[poll_id] = frame
+
+    def pause_reading(self) -> None:
+        self.wire.pause_reading()
+
+    def forget(self, poll_id: str) -> None:
+        for waiting in (self._changes, self._updates):
+            if waiting is not None:
+                waiting.pop(poll_id, None)
+
+    def drain(self) -> None:
+        """The wire takes bytes again: answers first, then of each poll the newest."""
+        wire = self.wire
+        while self.backlog and wire.ready:
+            frame = self.backlog.popleft()
+            self._backlog_bytes -= len(frame)
+            wire.write(frame)
+        if not self.backlog:
+            self.backlog = None
+        for waiting in (self._changes, self._updates):
+            while waiting and self.backlog is None and wire.ready:
+                wire.write(waiting.pop(next(iter(waiting))))
+        if not self._changes:
+            self._changes = None
+        if not self._updates:
+            self._updates = None
+
+    def close(self, code: int) -> None:
+        if not self.closed:
+            self.closed = True
+            self.backlog = self._changes = self._updates = None
+            self.wire.close(code)

@@ -1,0 +1,227 @@
+"""uvicorn's WebSocket protocol, with what the rooms need: prebuilt frames, byte caps, pings by the contract, abort.
+
+Reached only through scope extensions: ``pollroom.abort()`` drops the connection, and ``pollroom.wire()`` hands its messages
+over to a member and returns the wire; uvicorn's own queue then carries nothing but the end of the connection.
+"""
+
+import asyncio
+import os
+import socket as sockets
+from asyncio.transports import BaseTransport
+from typing import Any, Protocol, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+
+from ..services.rooms.connections import BAD_TEXT, NOT_TEXT, TOO_SLOW
+from .frame_parser import BINARY, PING, PONG, TEXT, BadFrame, Frames
+from .transport import NotedTransport
+
+KERNEL_BUFFER = 32 * 1024
+KERNEL_UNSENT = 16 * 1024
+HIGH_WATER = 16 * 1024
+LOW_WATER = 4 * 1024
+"""Bytes in the kernel and in the transport. With the defaults the kernel alone took 4.1 MB from a peer that never reads."""
+
+GOODBYE_SECONDS = 2.0
+VERSION = "13"
+
+
+class Listener(Protocol):
+    """``direct``: the file descriptor, while frames may be written to it past the transport; else -1."""
+
+    direct: int
+
+    def received(self, data: bytes) -> None: ...
+
+    def drain(self) -> None: ...
+
+
+class PollroomProtocol(WebSocketsSansIOProtocol):
+    """The wire of one connection, once a member listens."""
+
+    member: Listener | None = None
+    ready = True
+    _attached = False
+    _fd = -1
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        self._out: list[bytes] = []
+        super().connection_made(transport)
+        self._bare = self.transport
+        self.transport = self._noted = NotedTransport(self._bare, self.indirect)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != sockets.AF_UNIX:
+            sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, KERNEL_BUFFER)
+            if hasattr(sockets, "TCP_NOTSENT_LOWAT"):
+                sock.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NOTSENT_LOWAT, KERNEL_UNSENT)
+        if sock is not None and self.scheme == "ws":
+            self._fd = sock.fileno()
+        self.transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+
+    def handle_connect(self, event: Request) -> None:
+        if event.headers.get_all("Sec-WebSocket-Version") not in ([], [VERSION]):
+            self._refuse_version()
+            return
+        super().handle_connect(event)
+        if hasattr(self, "scope"):
+            extensions = cast(dict[str, Any], self.scope["extensions"])
+            extensions["pollroom.wire"] = self._attach
+            extensions["pollroom.abort"] = self.transport.abort
+
+    def _refuse_version(self) -> None:
+        """RFC 6455, 4.2.2: name the version that is spoken here; the library answers a bare 400."""
+        refusal = self.conn.reject(426, f"WebSocket version {VERSION} is spoken here.\n")
+        refusal.headers["Sec-WebSocket-Version"] = VERSION
+        self.handshake_initiated = self.handshake_complete = self.close_sent = True
+        self.conn.send_response(refusal)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.close()
+
+    def _attach(self) -> "PollroomProtocol":
+        self._frames = Frames(self.config.ws_max_size)
+        self._attached = True
+        return self
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.indirect()  # the event loop closes the file descriptor only after this call
+        super().connection_lost(exc)
+        # What refers to this object, as it does to them: else only the garbage collector would free it, hours later.
+        self._noted.forget()
+        self.conn.parser.close()
+        self.member = None
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        self.scope["extensions"].clear()
+
+    def indirect(self) -> None:
+        """No frame goes past the transport any more, until it is found empty and open again."""
+        if self.member is not None:
+            self.member.direct = -1
+
+    def write(self, frame: bytes) -> None:
+        """Answers of one turn of the event loop go out together: a system call each would be a third of a vote's cost."""
+        if not self._out:
+            self.loop.call_soon(self._flush)
+            self.indirect()
+        self._out.append(frame)
+
+    def _flush(self) -> None:
+        if self._out:
+            data, self._out = b"".join(self._out), []
+            if not self.close_sent and not self._bare.is_closing():
+                self._bare.write(data)
+
+    def write_now(self, frame: bytes) -> None:
+        transport = self._bare
+        if self.close_sent or transport.is_closing():
+            return  # its file descriptor may be another connection's by now
+        if self._out:
+            self._out.append(frame)
+            return
+        if self._fd >= 0 and not transport.get_write_buffer_size():
+            try:
+                sent = os.write(self._fd, frame)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # the transport hears of it, too
+            if sent == len(frame):
+                if self.member is not None:
+                    self.member.direct = self._fd
+                return
+            frame = frame[sent:]
+        self.transport.write(frame)
+
+    def close(self, code: int) -> None:
+        if self.close_sent or self.transport.is_closing():
+            return
+        self._flush()
+        self.conn.send_close(code)
+        self._say_goodbye(code)
+
+    def pause_reading(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.ready = False
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.ready = True
+        if self.member is not None:
+            self.member.drain()
+
+    def data_received(self, data: bytes) -> None:
+        # After a bad frame the rest is read and dropped: closing with unread bytes would reset the connection, and the
+        # peer would never see why.
+        if self.conn.eof_sent:
+            return
+        if not self._attached:
+            super().data_received(data)
+            return
+        try:
+            for opcode, payload in self._frames.read(data):
+                if opcode == TEXT:
+                    self._hand_on(payload)
+                elif opcode == PING:
+                    self._pong(payload)
+                elif opcode == PONG:
+                    self.handle_pong(Frame(Opcode.PONG, payload))
+                elif opcode == BINARY:
+                    self.close(NOT_TEXT)
+                else:
+                    super().data_received(Frame(Opcode.CLOSE, payload).serialize(mask=True))
+                    return
+        except BadFrame as bad:
+            self._flush()
+            self.conn.fail(bad.code)
+            if not self.close_sent:
+                self._say_goodbye(bad.code)
+
+    def handle_parser_exception(self) -> None:
+        assert self.conn.close_sent is not None
+        self._flush()
+        self._say_goodbye(self.conn.close_sent.code)
+
+    def _pong(self, payload: bytes) -> None:
+        # Who asks and does not read gets no more: 130 MB of answers waited for one such peer after 4 s.
+        if self.ready and not self.close_sent:
+            self.write(Frame(Opcode.PONG, payload).serialize(mask=False))
+
+    def handle_close(self, event: Frame) -> None:
+        self._flush()
+        super().handle_close(event)
+        self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
+
+    def keepalive_timeout(self) -> None:
+        self.pong_timer = None
+        self.close(TOO_SLOW)
+
+    def _hand_on(self, text: bytes) -> None:
+        if self.close_sent:
+            return
+        if not text.isascii():
+            try:
+                text.decode()
+            except UnicodeDecodeError:
+                self.close(BAD_TEXT)
+                return
+        if self.member is not None:
+            self.member.received(text)
+
+    def _say_goodbye(self, code: int) -> None:
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
+        self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)

