@@ -21,7 +21,7 @@ from app.domain.errors import PollroomError
 from app.domain.users import Guest, Login, Refresh, Register, Session
 from app.repositories import users as model
 from app.services.accounts.password_hashing import PasswordHashing
-from app.services.accounts.sessions import CHANNEL, Auth
+from app.services.accounts.sessions import CHANNEL, Sessions
 from tests.plugin import needing_services
 from tools.harness.wait import eventually
 from tools.servers import redis_server
@@ -31,8 +31,8 @@ PASSWORD = "correct horse"
 
 
 @asynccontextmanager
-async def instance(database: SqlDatabase, redis_url: str, **seconds: float) -> AsyncIterator[Auth]:
-    """One process's ``Auth``, listening to the others'."""
+async def instance(database: SqlDatabase, redis_url: str, **seconds: float) -> AsyncIterator[Sessions]:
+    """One process's ``Sessions``, listening to the others'."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(connect(redis_url, timeout=None))
         clock = RedisClock()
@@ -43,7 +43,7 @@ async def instance(database: SqlDatabase, redis_url: str, **seconds: float) -> A
         hasher = PasswordHashing()
         stack.callback(hasher.close)
         limits = {"access_seconds": 900.0, "grace_seconds": 30.0, "session_seconds": 86_400.0} | seconds
-        auth = Auth(database=database, bus=bus, clock=clock, secret=SECRET, hasher=hasher, **limits)
+        auth = Sessions(database=database, bus=bus, clock=clock, secret=SECRET, hasher=hasher, **limits)
         bus.handle(CHANNEL, auth.on_revoked)
         listening = asyncio.create_task(bus.run())
         stack.push_async_callback(_ended, listening)
@@ -75,7 +75,7 @@ async def database(tmp_path: Path) -> AsyncIterator[SqlDatabase]:
 
 
 @pytest.fixture
-async def auth(database: SqlDatabase, redis_url: str) -> AsyncIterator[Auth]:
+async def auth(database: SqlDatabase, redis_url: str) -> AsyncIterator[Sessions]:
     async with instance(database, redis_url) as auth:
         yield auth
 
@@ -87,7 +87,7 @@ async def refused(code: str, call: Any) -> PollroomError:
     return caught.value
 
 
-def refused_token(auth: Auth, token: str, code: str = "UNAUTHENTICATED") -> None:
+def refused_token(auth: Sessions, token: str, code: str = "UNAUTHENTICATED") -> None:
     with pytest.raises(PollroomError) as caught:
         auth.authenticate(token)
     assert caught.value.code == code
@@ -100,7 +100,7 @@ def changed(session: Session, key: str = SECRET, algorithm: str = "HS256", **cla
     return jwt.encode(new, key, algorithm)
 
 
-async def test_register_then_login_case_does_not_matter(auth: Auth) -> None:
+async def test_register_then_login_case_does_not_matter(auth: Sessions) -> None:
     made = await auth.register(Register(" Ada@Example.ORG ", PASSWORD, "  Ada "))
     again = await auth.login(Login("ADA@example.org", PASSWORD))
     assert made.user == again.user
@@ -110,7 +110,9 @@ async def test_register_then_login_case_does_not_matter(auth: Auth) -> None:
     assert identity.session_id != auth.authenticate(made.access_token).session_id
 
 
-async def test_a_taken_email_is_refused_and_leaves_nothing_behind(auth: Auth, database: SqlDatabase) -> None:
+async def test_a_taken_email_is_refused_and_leaves_nothing_behind(
+    auth: Sessions, database: SqlDatabase
+) -> None:
     first = await auth.register(Register("ada@example.org", PASSWORD))
     answers = await asyncio.gather(
         *(auth.register(Register("ADA@example.org", PASSWORD)) for _ in range(4)), return_exceptions=True
@@ -121,7 +123,7 @@ async def test_a_taken_email_is_refused_and_leaves_nothing_behind(auth: Auth, da
     assert known[0].id == first.user.id
 
 
-async def test_unknown_user_and_wrong_password_are_told_alike(auth: Auth) -> None:
+async def test_unknown_user_and_wrong_password_are_told_alike(auth: Sessions) -> None:
     await auth.register(Register("ada@example.org", PASSWORD))
     bodies = [
         Login("ada@example.org", "wrong"),
@@ -150,25 +152,25 @@ async def test_unknown_user_and_wrong_password_are_told_alike(auth: Auth) -> Non
         (Register("a@b", PASSWORD, "n" * 101), "name"),
     ],
 )
-async def test_bad_accounts_name_the_field(auth: Auth, body: Register, field: str) -> None:
+async def test_bad_accounts_name_the_field(auth: Sessions, body: Register, field: str) -> None:
     error = await refused("VALIDATION_FAILED", auth.register(body))
     assert list(error.fields or ()) == [field]
 
 
-async def test_lengths_are_counted_in_code_points_and_passwords_are_not_trimmed(auth: Auth) -> None:
+async def test_lengths_are_counted_in_code_points_and_passwords_are_not_trimmed(auth: Sessions) -> None:
     session = await auth.register(Register("a" * 252 + "@b", "  \U0001f511     ", "\U0001f600" * 100))
     assert session.user.name == "\U0001f600" * 100
     await refused("INVALID_CREDENTIALS", auth.login(Login("a" * 252 + "@b", "\U0001f511")))
 
 
-async def test_a_guest_has_no_email(auth: Auth) -> None:
+async def test_a_guest_has_no_email(auth: Sessions) -> None:
     session = await auth.guest(Guest())
     assert (session.user.email, session.user.name, session.user.guest) == (None, None, True)
     assert auth.authenticate(session.access_token).user.guest
     assert (await auth.refresh(Refresh(session.refresh_token))).user == session.user
 
 
-async def test_tokens_that_are_not_ours_are_refused(auth: Auth) -> None:
+async def test_tokens_that_are_not_ours_are_refused(auth: Sessions) -> None:
     session = await auth.guest(Guest())
     token = session.access_token
     head, claims, signature = token.split(".")
@@ -203,7 +205,7 @@ async def test_tokens_that_are_not_ours_are_refused(auth: Auth) -> None:
     assert auth.authenticate(token).user.id == session.user.id
 
 
-async def test_an_expired_token_is_told_as_such_and_iat_is_not_looked_at(auth: Auth) -> None:
+async def test_an_expired_token_is_told_as_such_and_iat_is_not_looked_at(auth: Sessions) -> None:
     session = await auth.guest(Guest())
     refused_token(auth, changed(session, exp=time.time() - 1), "TOKEN_EXPIRED")
     auth.authenticate(changed(session, iat=time.time() + 3600))
@@ -222,7 +224,7 @@ async def test_access_tokens_end_to_the_millisecond(database: SqlDatabase, redis
         assert session.expires_in == 1
 
 
-def code_of(auth: Auth, session: Session) -> str | None:
+def code_of(auth: Sessions, session: Session) -> str | None:
     try:
         auth.authenticate(session.access_token)
     except PollroomError as error:
@@ -230,7 +232,7 @@ def code_of(auth: Auth, session: Session) -> str | None:
     return None
 
 
-async def test_refresh_gives_a_new_pair_and_leaves_the_old_access_token(auth: Auth) -> None:
+async def test_refresh_gives_a_new_pair_and_leaves_the_old_access_token(auth: Sessions) -> None:
     first = await auth.guest(Guest())
     second = await auth.refresh(Refresh(first.refresh_token))
     assert second.user == first.user
@@ -238,7 +240,7 @@ async def test_refresh_gives_a_new_pair_and_leaves_the_old_access_token(auth: Au
     assert len({auth.authenticate(s.access_token).session_id for s in (first, second)}) == 1
 
 
-async def test_a_spent_refresh_token_answers_within_its_grace(auth: Auth) -> None:
+async def test_a_spent_refresh_token_answers_within_its_grace(auth: Sessions) -> None:
     first = await auth.guest(Guest())
     again = await asyncio.gather(*(auth.refresh(Refresh(first.refresh_token)) for _ in range(5)))
     assert len({session.refresh_token for session in again}) == 5
@@ -270,7 +272,7 @@ async def test_bad_refresh_tokens_and_ended_sessions(database: SqlDatabase, redi
 
 
 async def test_logout_ends_the_session_on_every_instance(
-    auth: Auth, database: SqlDatabase, redis_url: str
+    auth: Sessions, database: SqlDatabase, redis_url: str
 ) -> None:
     async with instance(database, redis_url) as other:
         closed: list[str] = []
@@ -286,7 +288,7 @@ async def test_logout_ends_the_session_on_every_instance(
 
 
 async def test_an_instance_that_heard_nothing_reads_the_revoked_sessions_from_sql(
-    auth: Auth, database: SqlDatabase, redis_url: str
+    auth: Sessions, database: SqlDatabase, redis_url: str
 ) -> None:
     session = await auth.guest(Guest())
     identity = auth.authenticate(session.access_token)

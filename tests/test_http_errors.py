@@ -19,7 +19,7 @@ from app.domain.vote_forms import VoteForm
 from app.http.controllers.auth import AuthController
 from app.http.middleware import Bearer, Reply, Transport
 from app.http.resource import Resource, not_found
-from app.services.accounts.sessions import Auth
+from app.services.accounts.sessions import Sessions
 from tests.test_auth import instance
 
 NEW_POLL = msgspec.json.Decoder(NewPoll)
@@ -148,7 +148,7 @@ def test_origins(origin: str, host: str, allowed: list[str], is_allowed: bool) -
 
 
 @pytest.fixture
-async def auth(tmp_path: Path, redis_url: str) -> AsyncIterator[Auth]:
+async def auth(tmp_path: Path, redis_url: str) -> AsyncIterator[Sessions]:
     async with SqlDatabase(f"sqlite+aiosqlite:///{tmp_path}/test.db") as database:
         await database.migrate(1)
         async with instance(database, redis_url) as auth:
@@ -156,7 +156,7 @@ async def auth(tmp_path: Path, redis_url: str) -> AsyncIterator[Auth]:
 
 
 @pytest.fixture
-async def client(auth: Auth) -> AsyncIterator[httpx.AsyncClient]:
+async def client(auth: Sessions) -> AsyncIterator[httpx.AsyncClient]:
     """The transport's layers around the account calls, and one call that fails."""
     accounts = AuthController(auth, Bearer(auth))
 

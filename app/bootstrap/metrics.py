@@ -28,8 +28,8 @@ BATCH_SIZES = (1, 4, 16, 64, 256)
 class Sources:
     """``worker``: none where it is a process of its own."""
 
-    departures: ConnectionRegistry
-    broadcast: Broadcaster
+    registry: ConnectionRegistry
+    broadcaster: Broadcaster
     ledger: RedisLedger
     readiness: Readiness
     votes: VoteLog
@@ -54,9 +54,9 @@ class Figures:
     def _counted(self) -> Iterator[Metric]:
         of = self._sources
         yield _gauge("pollroom_info", "What runs here.", 1, version=__version__)
-        yield _gauge("pollroom_sockets", "Connections, of every transport.", len(of.departures.members))
+        yield _gauge("pollroom_sockets", "Connections, of every transport.", len(of.registry.connections))
         yield _gauge(
-            "pollroom_feeds", "Polls that somebody here watches, or did a moment ago.", of.broadcast.feeds
+            "pollroom_feeds", "Polls that somebody here watches, or did a moment ago.", of.broadcaster.feeds
         )
         yield _gauge(
             "pollroom_ballots_waiting", "Ballots that wait for an answer.", of.ledger.batcher.waiting
@@ -77,7 +77,7 @@ class Figures:
             "Messages of feeds times sockets in the room; slow sockets skip to the newest.",
             labels=["type"],
         )
-        for kind, number in sorted(of.broadcast.delivered.items()):
+        for kind, number in sorted(of.broadcaster.delivered.items()):
             delivered.add_metric([kind], number)
         yield delivered
         if of.worker is not None:

@@ -18,10 +18,10 @@ from types import FrameType
 
 import uvicorn
 
+from ..domain.close_codes import CloseCode
 from ..http.uvicorn_protocol import PollroomHttpProtocol
-from ..services.rooms.connections import RESTART
 from ..utils import logger
-from ..websocket.socket import LARGEST_MESSAGE
+from ..websocket.socket import MAX_MESSAGE_BYTES
 from ..websocket.uvicorn_protocol import PollroomProtocol
 from .startup import StartError
 from .web import Web
@@ -95,7 +95,7 @@ async def serve(web: Web, listening: Callable[[str], None]) -> None:
 
     async def drain() -> None:
         web.readiness.draining = True
-        web.departures.draining = True
+        web.registry.draining = True
         await close_sockets(web, settings.drain_seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(BALLOTS_SECONDS):
@@ -113,7 +113,7 @@ async def serve(web: Web, listening: Callable[[str], None]) -> None:
         port=settings.port,
         http=PollroomHttpProtocol,
         ws=PollroomProtocol,
-        ws_max_size=LARGEST_MESSAGE,
+        ws_max_size=MAX_MESSAGE_BYTES,
         ws_ping_interval=settings.ping_interval,
         ws_ping_timeout=settings.ping_interval,
         ws_per_message_deflate=False,
@@ -140,21 +140,22 @@ async def close_sockets(web: Web, seconds: float) -> None:
     Each is read no more, and gets the answers to its ballots on their way, before it is told.
     """
     until = time.monotonic() + BALLOTS_SECONDS
-    members = list(web.departures.members)
-    random.shuffle(members)
+    connections = list(web.registry.connections)
+    random.shuffle(connections)
     batch = max(
-        int(CLOSED_A_SECOND * BATCH_SECONDS), int(len(members) * BATCH_SECONDS / max(seconds, BATCH_SECONDS))
+        int(CLOSED_A_SECOND * BATCH_SECONDS),
+        int(len(connections) * BATCH_SECONDS / max(seconds, BATCH_SECONDS)),
     )
-    for start in range(0, len(members), batch):
+    for start in range(0, len(connections), batch):
         if start:
             await asyncio.sleep(BATCH_SECONDS)
-        leaving = members[start : start + batch]
-        for member in leaving:
-            member.pause_reading()
-        while any(member.in_flight for member in leaving) and time.monotonic() < until:  # noqa: ASYNC110
+        leaving = connections[start : start + batch]
+        for connection in leaving:
+            connection.pause_reading()
+        while any(connection.in_flight for connection in leaving) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(ANSWERS_SECONDS)
-        for member in leaving:
-            web.departures.end(member, RESTART)
+        for connection in leaving:
+            web.registry.end(connection, CloseCode.RESTART)
 
 
 def until_signalled() -> asyncio.Event:

@@ -18,7 +18,7 @@ from ..domain.errors import PollroomError
 from ..domain.values import new_id
 from ..http.application import Services, application
 from ..services.accounts.password_hashing import PasswordHashing
-from ..services.accounts.sessions import CHANNEL, Auth
+from ..services.accounts.sessions import CHANNEL, Sessions
 from ..services.health import Check, Readiness
 from ..services.polls.image_processing import ImageProcessor
 from ..services.polls.option_images import OptionImages
@@ -32,7 +32,7 @@ from ..utils import logger
 from ..websocket.asyncapi import asyncapi
 from ..websocket.endpoint import endpoint
 from ..websocket.events import Events
-from ..websocket.rooms import Rooms
+from ..websocket.rooms import WebSocketRooms
 from ..websocket.socket import Limits
 from ..workers.vote_worker import VoteWorker
 from .metrics import Figures, Sources
@@ -49,7 +49,7 @@ class Web:
 
     app: ASGIApp
     readiness: Readiness
-    departures: ConnectionRegistry
+    registry: ConnectionRegistry
     stores: Resources
     worker: VoteWorker | None
 
@@ -65,7 +65,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         bus = ShardedBus(listener, stores.keys) if stores.sharded else RedisBus(listener, stores.keys)
         passwords = PasswordHashing()
         stack.callback(passwords.close)
-        auth = Auth(
+        auth = Sessions(
             database,
             bus,
             clock,
@@ -82,7 +82,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         await running(stack, _prepare(stores.storage))
         polls = Polls(database, ledger, clock, stores.editor, stores.reader, images, settings.jwt_secret)
         votes = Votes(ledger, stores.reader)
-        broadcast = Broadcaster(
+        broadcaster = Broadcaster(
             ledger,
             stores.reader,
             bus,
@@ -92,11 +92,11 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             tick_seconds=settings.tick_ms / 1000,
             silence_seconds=settings.viewer_silence_seconds,
         )
-        departures = ConnectionRegistry(clock)
-        attending = Participants(auth, votes, broadcast, departures, clock)
-        rooms = Rooms()
-        attending.opened(rooms)
-        auth.on_logout.append(departures.logged_out)
+        registry = ConnectionRegistry(clock)
+        participants = Participants(auth, votes, broadcaster, registry, clock)
+        rooms = WebSocketRooms()
+        participants.opened(rooms)
+        auth.on_logout.append(registry.end_session)
         bus.handle(CHANNEL, auth.on_revoked)
         bus.on_reconnect(auth.refresh_revoked)
         worker = stores.worker() if embedded_worker else None
@@ -143,8 +143,8 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
 
         await auth.refresh_revoked()
         await running(stack, bus.run())
-        await running(stack, broadcast.run())
-        stack.push_async_callback(broadcast.close)
+        await running(stack, broadcaster.run())
+        stack.push_async_callback(broadcaster.close)
         await running(stack, _every(REVOKED_SECONDS, auth.refresh_revoked))
         if worker is not None:
             await running(stack, worker.run())
@@ -153,27 +153,27 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         if relay is not None:
             await running(stack, relay.run())
         limits = Limits(settings.message_rate, settings.ping_interval)
-        events = Events(attending, rooms, departures, clock)
-        socket = endpoint(events, departures, clock, limits, settings.allowed_origins, settings.max_sockets)
+        events = Events(participants, rooms, registry, clock)
+        socket = endpoint(events, registry, clock, limits, settings.allowed_origins, settings.max_sockets)
         gateway = None
         if settings.socketio:
             from ..socketio.endpoint import Gateway  # its extra may be missing
 
             found = Gateway(
-                attending,
-                departures,
+                participants,
+                registry,
                 settings.allowed_origins,
                 message_rate=settings.message_rate,
                 ping_interval=settings.ping_interval,
-                largest_number=settings.max_sockets,
+                max_sockets=settings.max_sockets,
             )
             stack.push_async_callback(found.close)
             gateway = found.app
-        sources = Sources(departures, broadcast, ledger, readiness, stores.votes, worker)
+        sources = Sources(registry, broadcaster, ledger, readiness, stores.votes, worker)
         figures = Figures(sources).text
         services = Services(auth, polls, votes, images, readiness, figures, asyncapi(__version__))
         app = application(services, socket, settings.allowed_origins, gateway)
-        yield Web(app, readiness, departures, stores, worker)
+        yield Web(app, readiness, registry, stores, worker)
 
 
 async def _prepare(storage: LocalStorage | S3Storage) -> None:

@@ -16,7 +16,7 @@ from ..domain.errors import PollroomError
 from ..domain.origins import origin_allowed
 from ..domain.users import Identity
 from ..domain.values import new_id
-from ..services.accounts.sessions import Auth
+from ..services.accounts.sessions import Sessions
 from ..utils import logger
 
 Headers = list[tuple[bytes, bytes]]
@@ -120,7 +120,7 @@ def problem(error: PollroomError, extra: Headers | None = None) -> Reply:
 class Bearer:
     """Who asks, told by the ``Authorization`` header."""
 
-    def __init__(self, auth: Auth) -> None:
+    def __init__(self, auth: Sessions) -> None:
         self._auth = auth
 
     def optional(self, request: Request) -> Identity | None:

@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from .. import __version__
-from ..services.accounts.sessions import Auth
+from ..services.accounts.sessions import Sessions
 from ..services.health import Readiness
 from ..services.polls.option_images import OptionImages
 from ..services.polls.polls import Polls
@@ -28,7 +28,7 @@ from .resource import Resource
 class Services:
     """What the controllers call. ``asyncapi``: the document of ``/ws``. ``figures``: as ``OpsController`` has it."""
 
-    auth: Auth
+    auth: Sessions
     polls: Polls
     votes: Votes
     images: OptionImages

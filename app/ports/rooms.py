@@ -13,7 +13,7 @@ class Update(Protocol):
     def kind(self) -> str:
         """``POLL_UPDATE``, ``POLL_CHANGED`` or ``POLL_DELETED``."""
 
-    def sees(self, *, owner: bool, voted: bool) -> bool:
+    def may_see_counts(self, *, owner: bool, voted: bool) -> bool:
         """Whether such a reader may see the counts."""
 
     def encoded(self, counts: bool) -> bytes:
@@ -25,10 +25,10 @@ class Sink(Protocol):
 
     def viewers(self, poll_id: str) -> int: ...
 
-    def unsure(self, poll_id: str) -> list[str]:
+    def users_without_vote(self, poll_id: str) -> list[str]:
         """Users in the room who are not known to have voted."""
 
-    def voted(self, poll_id: str, voter_ids: set[str]) -> None:
+    def mark_voted(self, poll_id: str, voter_ids: set[str]) -> None:
         """These have voted, as it turned out: they may see more from now on."""
 
     def deliver(self, update: Update) -> None: ...

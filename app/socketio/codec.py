@@ -16,7 +16,7 @@ from ..domain.decoding import decode
 from ..domain.errors import PollroomError
 from ..services.rooms.messages import Auth, JoinPoll, LeavePoll, Message, Refused, RetractVote, Vote, head
 
-LARGEST_MESSAGE: Final = 4096
+MAX_MESSAGE_BYTES: Final = 4096
 """Bytes of one packet, as of one frame of the other socket transport."""
 
 EVENT: Final = "message"
@@ -46,8 +46,8 @@ class Asked(Struct):
         id: str | UnsetType = UNSET
         try:
             data = self.text.encode("utf-8", "surrogatepass")
-            if len(data) > LARGEST_MESSAGE:
-                raise PollroomError("TOO_LARGE", f"A message has at most {LARGEST_MESSAGE} bytes.")
+            if len(data) > MAX_MESSAGE_BYTES:
+                raise PollroomError("TOO_LARGE", f"A message has at most {MAX_MESSAGE_BYTES} bytes.")
             name, payload = _split(data)
             _, id = head(payload)
             if name not in _TYPES:

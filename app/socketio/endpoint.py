@@ -13,22 +13,22 @@ from engineio.payload import Payload
 from socketio.exceptions import ConnectionRefusedError
 from starlette.types import Receive, Scope, Send
 
+from ..domain.close_codes import CloseCode
 from ..domain.errors import PollroomError
-from ..services.rooms.connections import BAD_TOKEN, TOO_SLOW, ConnectionRegistry
+from ..services.rooms.connections import ConnectionRegistry
 from ..services.rooms.messages import ErrorMessage
 from ..services.rooms.participants import Participants
 from ..services.rooms.rate_limit import TokenBucket
 from .codec import EVENT, Asked, Handshake, Packet
+from .connection import SocketIOConnection
 from .events import Events
-from .guard import LARGEST_BODY, Front
-from .member import Member
-from .outbox import Outbox
-from .rooms import Rooms
+from .guard import MAX_BODY_BYTES, Guard
+from .packet_queue import PacketQueue
+from .rooms import SocketIORooms
 
 CONNECT_SECONDS: Final = 10.0
 """For a handshake, once the engine is connected."""
 
-LEFT: Final = 1000
 SESSION: Final = "pollroom.socketio"
 """Where a connection's scope keeps the engine's session."""
 
@@ -41,20 +41,20 @@ class Gateway:
 
     def __init__(
         self,
-        attending: Participants,
-        departures: ConnectionRegistry,
+        participants: Participants,
+        registry: ConnectionRegistry,
         origins: Collection[str],
         *,
         message_rate: float,
         ping_interval: float,
-        largest_number: int,
+        max_sockets: int,
     ) -> None:
-        self._departures = departures
+        self._registry = registry
         self._message_rate = message_rate
-        self._rooms = Rooms()
-        attending.opened(self._rooms)
-        self._events = Events(attending, self._rooms, departures)
-        self._members: dict[str, Member] = {}
+        self._rooms = SocketIORooms()
+        participants.opened(self._rooms)
+        self._events = Events(participants, self._rooms, registry)
+        self._connections: dict[str, SocketIOConnection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         log = logging.getLogger(__name__)
         log.setLevel(logging.ERROR)
@@ -66,15 +66,15 @@ class Gateway:
             async_handlers=False,
             cors_allowed_origins=[],
             http_compression=False,
-            max_http_buffer_size=LARGEST_BODY,
+            max_http_buffer_size=MAX_BODY_BYTES,
             ping_interval=ping_interval,
             ping_timeout=max(ping_interval, 1.0),  # clients are told whole seconds of the interval
             logger=log,
             engineio_logger=log,
         )
-        Payload.max_decode_packets = LARGEST_BODY  # what limits them is the body
+        Payload.max_decode_packets = MAX_BODY_BYTES  # what limits them is the body
         engine = self._server.eio
-        engine.create_queue = Outbox
+        engine.create_queue = PacketQueue
         self._library = dict(engine.handlers)
         engine.on("connect", self._arrived)
         engine.on("message", self._received)
@@ -82,7 +82,7 @@ class Gateway:
         self._server.on("connect", self._connected)
         self._server.on("disconnect", self._left)
         self._server.on(EVENT, self._asked)
-        self.app = Front(self._serve, departures, origins, largest_number)
+        self.app = Guard(self._serve, registry, origins, max_sockets)
 
     async def close(self) -> None:
         await self._server.shutdown()
@@ -92,9 +92,9 @@ class Gateway:
         if scope["type"] == "websocket":
             await self._serve_websocket(scope, receive, send, named)
             return
-        member = self._members.get(named)
-        if member is not None and member.closed and member.outbox.empty():
-            member.polled()
+        connection = self._connections.get(named)
+        if connection is not None and connection.closed and connection.outbox.empty():
+            connection.polled()
         await self._server.handle_request(scope, receive, send)
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send, named: str) -> None:
@@ -106,8 +106,8 @@ class Gateway:
                 await receive()
                 await send({"type": "websocket.close"})
                 return
-            if (member := self._members.get(named)) is not None:
-                member.abort = _abort_of(scope)
+            if (connection := self._connections.get(named)) is not None:
+                connection.abort = _abort_of(scope)
         try:
             await self._server.handle_request(scope, receive, send)
         finally:
@@ -122,60 +122,62 @@ class Gateway:
         scope = environ["asgi.scope"]
         scope[SESSION] = engine_id
         socket = self._server.eio.sockets[engine_id]
-        member = Member(socket, self._rooms, TokenBucket(self._message_rate), _abort_of(scope))
-        member.outbox.on_full = partial(self._departures.end, member, TOO_SLOW)
-        member.forsake = partial(self._forsake, engine_id)
-        self._members[engine_id] = member
-        self._departures.arrived(member)
-        asyncio.get_running_loop().call_later(CONNECT_SECONDS, self._expect, member)
+        connection = SocketIOConnection(
+            socket, self._rooms, TokenBucket(self._message_rate), _abort_of(scope)
+        )
+        connection.outbox.on_full = partial(self._registry.end, connection, CloseCode.TOO_SLOW)
+        connection.forsake = partial(self._forsake, engine_id)
+        self._connections[engine_id] = connection
+        self._registry.add(connection)
+        asyncio.get_running_loop().call_later(CONNECT_SECONDS, self._expect, connection)
         return await self._library["connect"](engine_id, environ)
 
-    def _expect(self, member: Member) -> None:
-        if not member.connected:
-            self._departures.end(member, LEFT)
+    def _expect(self, connection: SocketIOConnection) -> None:
+        if not connection.connected:
+            self._registry.end(connection, CloseCode.NORMAL)
 
     async def _received(self, engine_id: str, data: object) -> None:
-        member = self._members.get(engine_id)
-        if member is None:
+        connection = self._connections.get(engine_id)
+        if connection is None:
             return
-        async with member.turn:
-            await member.reading.wait()
-            if member.closed:
+        async with connection.turn:
+            await connection.reading.wait()
+            if connection.closed:
                 return
-            member.over = member.budget.take()
-            if not member.over or not (isinstance(data, str) and data.startswith("0")):
+            connection.over = connection.rate_limit.take()
+            if not connection.over or not (isinstance(data, str) and data.startswith("0")):
                 await self._library["message"](engine_id, data)
 
     async def _gone(self, engine_id: str, reason: str) -> None:
-        member = self._members.pop(engine_id, None)
-        if member is not None:
-            self._departures.gone(member)
+        connection = self._connections.pop(engine_id, None)
+        if connection is not None:
+            self._registry.remove(connection)
         await self._library["disconnect"](engine_id, reason)
 
     async def _connected(self, sid: str, environ: dict[str, Any], handshake: Handshake | None) -> None:
-        member = self._member(sid)
-        if member is None:
+        connection = self._connection(sid)
+        if connection is None:
             return
         loop = asyncio.get_running_loop()
         try:
-            said = self._events.identify(member, handshake)
+            said = self._events.identify(connection, handshake)
         except PollroomError as error:
-            loop.call_soon(self._departures.end, member, BAD_TOKEN)
+            loop.call_soon(self._registry.end, connection, CloseCode.TOKEN_INVALID)
             raise ConnectionRefusedError(error.code, msgspec.to_builtins(ErrorMessage.of(error))) from None
-        member.connected = True
+        connection.connected = True
         if said is not None:
-            loop.call_soon(member.send, said)  # after the library's own answer
+            loop.call_soon(connection.send, said)  # after the library's own answer
 
     async def _left(self, sid: str, reason: str) -> None:
-        if (member := self._member(sid)) is not None:
-            self._departures.end(member, LEFT)
+        if (connection := self._connection(sid)) is not None:
+            self._registry.end(connection, CloseCode.NORMAL)
 
     async def _asked(self, sid: str, asked: Asked) -> None:
-        if (member := self._member(sid)) is not None:
-            await self._events.handle(member, asked)
+        if (connection := self._connection(sid)) is not None:
+            await self._events.handle(connection, asked)
 
-    def _member(self, sid: str) -> Member | None:
-        return self._members.get(self._server.manager.eio_sid_from_sid(sid, "/") or "")
+    def _connection(self, sid: str) -> SocketIOConnection | None:
+        return self._connections.get(self._server.manager.eio_sid_from_sid(sid, "/") or "")
 
     def _forsake(self, engine_id: str) -> None:
         """End a session for the library, whatever its client does."""

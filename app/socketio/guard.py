@@ -7,27 +7,28 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..domain.close_codes import CloseCode
 from ..domain.origins import origin_allowed
-from ..services.rooms.connections import OVERLOADED, RESTART, ConnectionRegistry
+from ..services.rooms.connections import ConnectionRegistry
 from .codec import GARBAGE, sound
 
-LARGEST_BODY: Final = 64 * 1024
+MAX_BODY_BYTES: Final = 64 * 1024
 BODY_SECONDS: Final = 10.0
 _SEPARATOR: Final = "\x1e"
 _POSTED: Final = frozenset({"1", "3"})
 _FRAMED: Final = frozenset({"1", "2probe", "3", "5"})
 
 
-class Front:
-    """``largest_number``: of sockets in this process, those of all transports."""
+class Guard:
+    """``max_sockets``: of sockets in this process, those of all transports."""
 
     def __init__(
-        self, engine: ASGIApp, departures: ConnectionRegistry, origins: Collection[str], largest_number: int
+        self, engine: ASGIApp, registry: ConnectionRegistry, origins: Collection[str], max_sockets: int
     ) -> None:
         self._engine = engine
-        self._departures = departures
+        self._registry = registry
         self._origins = origins
-        self._largest_number = largest_number
+        self._max_sockets = max_sockets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         framed = scope["type"] == "websocket"
@@ -46,12 +47,17 @@ class Front:
                 {"type": "websocket.close"}
             )
             return
-        draining = self._departures.draining
-        if "sid" not in query and (draining or len(self._departures.members) >= self._largest_number):
+        draining = self._registry.draining
+        if "sid" not in query and (draining or len(self._registry.connections) >= self._max_sockets):
             if framed:
                 await receive()
                 await send({"type": "websocket.accept"})
-                await send({"type": "websocket.close", "code": RESTART if draining else OVERLOADED})
+                await send(
+                    {
+                        "type": "websocket.close",
+                        "code": CloseCode.RESTART if draining else CloseCode.OVERLOADED,
+                    }
+                )
             else:
                 await _answer(send, 503, b"Not now")
             return
@@ -70,7 +76,7 @@ class Front:
             body = None
         if body is None:
             return
-        if len(body) > LARGEST_BODY:
+        if len(body) > MAX_BODY_BYTES:
             await _answer(send, 413, b"Too large")
             return
         try:
@@ -95,7 +101,7 @@ async def _body(receive: Receive) -> bytes | None:
         if message["type"] != "http.request":
             return None
         parts += message.get("body", b"")
-        if not message.get("more_body") or len(parts) > LARGEST_BODY:
+        if not message.get("more_body") or len(parts) > MAX_BODY_BYTES:
             return bytes(parts)
 
 

@@ -6,31 +6,31 @@ from ..ports.rooms import Update
 from ..services.rooms import rooms
 from ..services.rooms.rooms import Role
 from . import codec as packets
-from .member import Member
+from .connection import SocketIOConnection
 
 
-class Rooms(rooms.Rooms[Member]):
+class SocketIORooms(rooms.Rooms[SocketIOConnection]):
     def deliver(self, update: Update) -> None:
         poll_id = update.poll_id
         room = self._rooms.get(poll_id)
         if room is None:
             return
         made: dict[bool, engine.Packet] = {}
-        for role, members in list(room.items()):
-            if not members:
+        for role, connections in list(room.items()):
+            if not connections:
                 continue
-            counts = update.sees(owner=role is Role.OWNER, voted=role is not Role.STRANGER)
+            counts = update.may_see_counts(owner=role is Role.OWNER, voted=role is not Role.STRANGER)
             item = made.get(counts)
             if item is None:
                 item = made[counts] = packets.event(update.kind, update.encoded(counts))
             match update.kind:
                 case "POLL_UPDATE":
-                    for member in members:
-                        member.outbox.update(poll_id, item)
+                    for connection in connections:
+                        connection.outbox.update(poll_id, item)
                 case "POLL_CHANGED":
-                    for member in members:
-                        member.outbox.change(poll_id, item)
+                    for connection in connections:
+                        connection.outbox.change(poll_id, item)
                 case "POLL_DELETED":
-                    for member in list(members):
-                        self.leave(member, poll_id)
-                        member.outbox.put_nowait(item)
+                    for connection in list(connections):
+                        self.leave(connection, poll_id)
+                        connection.outbox.put_nowait(item)

@@ -4,20 +4,10 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from ..domain.close_codes import CloseCode
 from ..domain.errors import MESSAGES
-from ..services.rooms.connections import (
-    BAD_TEXT,
-    BAD_TOKEN,
-    NOT_TEXT,
-    OVERLOADED,
-    RESTART,
-    TOO_BIG,
-    TOO_MANY,
-    TOO_SLOW,
-)
 from ..services.rooms.feed import PollChanged, PollDeleted, PollUpdate
 from ..services.rooms.messages import (
-    Accepted,
     Auth,
     Authenticated,
     ErrorMessage,
@@ -25,13 +15,14 @@ from ..services.rooms.messages import (
     LeavePoll,
     LeftPoll,
     PollStateMessage,
-    Retracted,
     RetractVote,
     Vote,
+    VoteAcceptedMessage,
+    VoteRetractedMessage,
 )
 from ..utils.json_schemas import components, ref
 from .codec import AnyMessage, Ping, Pong, Welcome
-from .socket import LARGEST_MESSAGE
+from .socket import MAX_MESSAGE_BYTES
 
 CHANNEL: Final = "#/channels/ws"
 
@@ -39,8 +30,8 @@ ANSWERS: Final[dict[type, tuple[type, ...]]] = {
     Auth: (Authenticated, PollStateMessage),
     JoinPoll: (PollStateMessage,),
     LeavePoll: (LeftPoll,),
-    Vote: (Accepted,),
-    RetractVote: (Retracted,),
+    Vote: (VoteAcceptedMessage,),
+    RetractVote: (VoteRetractedMessage,),
     Ping: (Pong,),
 }
 """Beside ``ERROR``, which any message may be answered with."""
@@ -61,21 +52,10 @@ SUMMARIES: Final[dict[type, str]] = {
     PollChanged: "After every edit, opening and closing.",
     PollDeleted: "The poll is gone, and the socket has left its room.",
     LeftPoll: "The socket has left the room.",
-    Accepted: "The ballot counts, and is kept.",
-    Retracted: "The ballot is taken back, and that is kept.",
+    VoteAcceptedMessage: "The ballot counts, and is kept.",
+    VoteRetractedMessage: "The ballot is taken back, and that is kept.",
     Pong: "A sign of life.",
     ErrorMessage: "A refusal; `id` and `pollId` of what was refused, where they apply.",
-}
-
-CLOSE_CODES: Final = {
-    RESTART: "the server restarts: come back after a random delay from 0 to `minDelay`·2ⁿ, at most `maxDelay`",
-    TOO_SLOW: "too slow or silent: the same",
-    OVERLOADED: "overloaded: the same",
-    TOO_MANY: "too many messages: the same, beginning at `maxDelay`",
-    NOT_TEXT: "a binary frame: not again unchanged",
-    BAD_TEXT: "bad UTF-8: not again unchanged",
-    TOO_BIG: f"a message of more than {LARGEST_MESSAGE} bytes: not again unchanged",
-    BAD_TOKEN: "the token does not hold (any more): not again unchanged",
 }
 
 
@@ -104,7 +84,7 @@ def asyncapi(version: str) -> dict[str, Any]:
         "summary": "What the server sends by itself.",
         "messages": [_message(kind) for kind in (*UNASKED, ErrorMessage)],
     }
-    codes = "\n".join(f"- {code}: {text}" for code, text in CLOSE_CODES.items())
+    codes = "\n".join(f"- {code}: {code.meaning}" for code in CloseCode)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -118,7 +98,7 @@ def asyncapi(version: str) -> dict[str, Any]:
                 "address": "/ws",
                 "description": (
                     "Subprotocol `pollroom.v1` (optional); the access token in `Authorization: Bearer` or in `AUTH`. "
-                    f"At most {LARGEST_MESSAGE} bytes a message from the client.\n\nClose codes:\n\n{codes}"
+                    f"At most {MAX_MESSAGE_BYTES} bytes a message from the client.\n\nClose codes:\n\n{codes}"
                 ),
                 "bindings": {"ws": {"method": "GET", "bindingVersion": "0.1.0"}},
                 "messages": {

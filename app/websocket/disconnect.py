@@ -1,15 +1,16 @@
 """How a connection ends here: it is read until then, and nothing of it is left behind.
 
-Who must go, and with which code, is decided in ``services/departures.py``, for every transport alike.
+Who must go, and with which code, is decided in ``services/registry.py``, for every transport alike.
 """
 
 from starlette.websockets import WebSocket
 
-from ..services.rooms.connections import NOT_TEXT, TOO_BIG, ConnectionRegistry
-from .socket import LARGEST_MESSAGE, Socket
+from ..domain.close_codes import CloseCode
+from ..services.rooms.connections import ConnectionRegistry
+from .socket import MAX_MESSAGE_BYTES, Socket
 
 
-async def until_disconnected(websocket: WebSocket, socket: Socket, departures: ConnectionRegistry) -> None:
+async def until_disconnected(websocket: WebSocket, socket: Socket, registry: ConnectionRegistry) -> None:
     """Read until the connection ends, then forget it at once, in every room. With our own protocol class only the end
     comes this way."""
     try:
@@ -19,11 +20,11 @@ async def until_disconnected(websocket: WebSocket, socket: Socket, departures: C
                 return
             text = message.get("text")
             if text is None:
-                departures.end(socket, NOT_TEXT)
-            elif len(data := text.encode()) > LARGEST_MESSAGE:
-                departures.end(socket, TOO_BIG)
+                registry.end(socket, CloseCode.UNSUPPORTED_DATA)
+            elif len(data := text.encode()) > MAX_MESSAGE_BYTES:
+                registry.end(socket, CloseCode.MESSAGE_TOO_BIG)
             else:
-                socket.received(data)
+                socket.on_message(data)
     finally:
         socket.stop()
-        departures.gone(socket)
+        registry.remove(socket)

@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Collection
 
 from starlette.websockets import WebSocket
 
+from ..domain.close_codes import CloseCode
 from ..ports.clock import Clock
-from ..services.rooms.connections import OVERLOADED, RESTART, ConnectionRegistry
+from ..services.rooms.connections import ConnectionRegistry
 from .disconnect import until_disconnected
 from .events import Events
 from .middleware import header_token, refused_origin
@@ -16,13 +17,13 @@ SUBPROTOCOL = "pollroom.v1"
 
 def endpoint(
     events: Events,
-    departures: ConnectionRegistry,
+    registry: ConnectionRegistry,
     clock: Clock,
     limits: Limits,
     origins: Collection[str],
-    largest_number: int,
+    max_sockets: int,
 ) -> Callable[[WebSocket], Awaitable[None]]:
-    """``largest_number``: of sockets in this process; whoever comes then is closed with 4503."""
+    """``max_sockets``: of sockets in this process; whoever comes then is closed with 4503."""
 
     async def serve(websocket: WebSocket) -> None:
         if refused_origin(websocket, origins):
@@ -30,16 +31,16 @@ def endpoint(
             return
         offered = websocket.scope.get("subprotocols") or ()
         await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-        if departures.draining or len(departures.members) >= largest_number:
-            await websocket.close(RESTART if departures.draining else OVERLOADED)
+        if registry.draining or len(registry.connections) >= max_sockets:
+            await websocket.close(CloseCode.RESTART if registry.draining else CloseCode.OVERLOADED)
             return
         attach = websocket.scope.get("extensions", {}).get("pollroom.wire")
         wire = attach() if attach else AsgiWire(websocket)
         socket = Socket(wire, events, limits, clock)
-        wire.member = socket
-        departures.arrived(socket)
+        wire.listener = socket
+        registry.add(socket)
         if (token := header_token(websocket)) is not None:
-            socket.later(token)
-        await until_disconnected(websocket, socket, departures)
+            socket.enqueue(token)
+        await until_disconnected(websocket, socket, registry)
 
     return serve

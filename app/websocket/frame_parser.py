@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from ..services.rooms.connections import TOO_BIG
+from ..domain.close_codes import CloseCode
 
 try:
     from websockets.speedups import apply_mask
@@ -11,7 +11,6 @@ except ImportError:
     from websockets.utils import apply_mask
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-BAD_FRAME: Final = 1002
 FIN: Final = 0x80
 MASKED: Final = 0x80
 WHOLE_TEXT: Final = FIN | TEXT
@@ -52,18 +51,18 @@ class Frames:
         while size - at >= 2:
             first, length, start = data[at], data[at + 1] ^ MASKED, at + 6
             if first not in FIRST or length > 127:
-                raise BadFrame(BAD_FRAME)
+                raise BadFrame(CloseCode.PROTOCOL_ERROR)
             if length > 125:
                 if first & CONTROL:
-                    raise BadFrame(BAD_FRAME)
+                    raise BadFrame(CloseCode.PROTOCOL_ERROR)
                 extended = 2 if length == 126 else 8
                 if size - at < 2 + extended:
                     break
                 length, start = int.from_bytes(data[at + 2 : at + 2 + extended], "big"), start + extended
                 if length < (126 if extended == 2 else 65536):
-                    raise BadFrame(BAD_FRAME)  # longer than it needs to be
+                    raise BadFrame(CloseCode.PROTOCOL_ERROR)  # longer than it needs to be
                 if length > self._largest:
-                    raise BadFrame(TOO_BIG)
+                    raise BadFrame(CloseCode.MESSAGE_TOO_BIG)
             end = start + length
             if end > size:
                 break
@@ -79,12 +78,12 @@ class Frames:
 
     def _message(self, first: int, payload: bytes) -> bytes | None:
         if (first & 0x0F == CONT) is (self._parts is None):
-            raise BadFrame(BAD_FRAME)
+            raise BadFrame(CloseCode.PROTOCOL_ERROR)
         if self._parts is None:
             self._opcode, self._parts = first & 0x0F, bytearray()
         self._parts += payload
         if len(self._parts) > self._largest:
-            raise BadFrame(TOO_BIG)
+            raise BadFrame(CloseCode.MESSAGE_TOO_BIG)
         if not first & FIN:
             return None
         message, self._parts = bytes(self._parts), None

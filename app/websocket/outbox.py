@@ -5,12 +5,12 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from ..domain.close_codes import CloseCode
 from ..domain.users import Identity
-from ..services.rooms.connections import TOO_SLOW
 from ..services.rooms.rooms import Role, Rooms
 from .codec import encode, text_frame
 
-LARGEST_BACKLOG: Final = 256 * 1024
+MAX_BACKLOG_BYTES: Final = 256 * 1024
 """Bytes of answers that wait for one socket, beyond what its transport holds; then it is too slow (4408)."""
 
 
@@ -35,7 +35,7 @@ class Wire(Protocol):
     def resume_reading(self) -> None: ...
 
 
-class Member:
+class Outbox:
     """``rooms``: poll id -> role there. Answers are never dropped; updates are, in favour of the newest.
 
     ``backlog``: answers that wait, none while the wire takes them. ``direct``: its file descriptor, kept by the wire while
@@ -84,8 +84,8 @@ class Member:
             self.backlog = deque()
         self.backlog.append(frame)
         self._backlog_bytes += len(frame)
-        if self._backlog_bytes > LARGEST_BACKLOG:
-            self.close(TOO_SLOW)
+        if self._backlog_bytes > MAX_BACKLOG_BYTES:
+            self.close(CloseCode.TOO_SLOW)
 
     def update(self, poll_id: str, frame: bytes) -> None:
         """The newest tally, where it cannot be written now: it takes the place of an older one that waits."""

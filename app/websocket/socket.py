@@ -1,4 +1,4 @@
-"""One connection: what comes in, in order and within its budget, and when it ends."""
+"""One connection: what comes in, in order and within its rate_limit, and when it ends."""
 
 import asyncio
 import secrets
@@ -8,18 +8,18 @@ from typing import Final
 from msgspec import Struct, UnsetType
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..domain.close_codes import CloseCode
 from ..domain.errors import PollroomError
 from ..domain.values import rfc3339
 from ..ports.clock import Clock
-from ..services.rooms.connections import TOO_MANY
 from ..services.rooms.messages import ErrorMessage, Refused
 from ..services.rooms.rate_limit import TokenBucket
 from .codec import AnyMessage, Reconnect, Welcome, parse, payload_of
 from .events import Events
-from .outbox import Member, Wire
+from .outbox import Outbox, Wire
 
-LARGEST_MESSAGE: Final = 4096
-LARGEST_INBOX: Final = 64
+MAX_MESSAGE_BYTES: Final = 4096
+MAX_INBOX: Final = 64
 """Messages of one socket that wait their turn; beyond that it is not read."""
 
 
@@ -32,8 +32,8 @@ class Limits(Struct, frozen=True):
     max_delay: float = 30.0
 
 
-class Socket(Member):
-    __slots__ = ("_budget", "_events", "_inbox", "_limits", "_worker")
+class Socket(Outbox):
+    __slots__ = ("_events", "_inbox", "_limits", "_rate_limit", "_worker")
 
     def __init__(self, wire: Wire, events: Events, limits: Limits, clock: Clock) -> None:
         super().__init__(secrets.token_urlsafe(9), wire, events.rooms)
@@ -41,30 +41,30 @@ class Socket(Member):
         self._limits = limits
         self._inbox: deque[AnyMessage | str] = deque()
         self._worker: asyncio.Task[None] | None = None
-        self._budget = TokenBucket(limits.message_rate)
+        self._rate_limit = TokenBucket(limits.message_rate)
         delays = Reconnect(limits.min_delay, limits.max_delay)
         now = rfc3339(clock.now())
-        self.send(Welcome(now, self.id, LARGEST_MESSAGE, limits.ping_interval, delays))
+        self.send(Welcome(now, self.id, MAX_MESSAGE_BYTES, limits.ping_interval, delays))
 
-    def received(self, data: bytes) -> None:
+    def on_message(self, data: bytes) -> None:
         """A whole text message."""
         if self.closed:
             return
         try:
             message = parse(data)
         except Refused as refused:
-            if not self._limits.message_rate or self._within_budget(refused.id):
+            if not self._limits.message_rate or self._within_rate(refused.id):
                 self.send(ErrorMessage.of(refused.error, refused.id))
             return
-        if self._limits.message_rate and not self._within_budget(message.id):
+        if self._limits.message_rate and not self._within_rate(message.id):
             return
-        if self._worker is not None or not self._events.at_once(self, message):
-            self.later(message)
+        if self._worker is not None or not self._events.dispatch_now(self, message):
+            self.enqueue(message)
 
-    def later(self, message: AnyMessage | str) -> None:
+    def enqueue(self, message: AnyMessage | str) -> None:
         """Handle a message (or a token from the header) after those that wait already."""
         self._inbox.append(message)
-        if len(self._inbox) == LARGEST_INBOX:
+        if len(self._inbox) == MAX_INBOX:
             self.wire.pause_reading()
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
@@ -77,21 +77,21 @@ class Socket(Member):
         try:
             while self._inbox and not self.closed:
                 message = self._inbox.popleft()
-                if len(self._inbox) == LARGEST_INBOX // 2:
+                if len(self._inbox) == MAX_INBOX // 2:
                     self.wire.resume_reading()
                 if isinstance(message, str):
                     await self._events.authenticate(self, message)
                 else:
-                    await self._events.in_turn(self, message)
+                    await self._events.dispatch(self, message)
         finally:
             self._worker = None
 
-    def _within_budget(self, id: str | UnsetType) -> bool:
-        wait = self._budget.take()
+    def _within_rate(self, id: str | UnsetType) -> bool:
+        wait = self._rate_limit.take()
         if wait:
             self.send(ErrorMessage.of(PollroomError("RATE_LIMITED", retry_after=wait), id))
-            if self._budget.ignored:
-                self.close(TOO_MANY)
+            if self._rate_limit.ignored:
+                self.close(CloseCode.TOO_MANY_MESSAGES)
         return not wait
 
 
@@ -105,7 +105,7 @@ class AsgiWire:
         self._frames: deque[bytes | int] = deque()
         self._bytes = 0
         self._writer: asyncio.Task[None] | None = None
-        self.member: Member | None = None
+        self.listener: Outbox | None = None
 
     @property
     def ready(self) -> bool:
@@ -140,8 +140,8 @@ class AsgiWire:
                     return
                 await self._websocket.send_text(payload_of(item).decode())
                 self._bytes -= len(item)
-                if self.member is not None and self.ready:
-                    self.member.drain()
+                if self.listener is not None and self.ready:
+                    self.listener.drain()
         except (WebSocketDisconnect, RuntimeError):
             self._frames.clear()  # the peer is gone; its end comes by the read loop
         finally:

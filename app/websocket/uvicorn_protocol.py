@@ -1,7 +1,7 @@
 """uvicorn's WebSocket protocol, with what the rooms need: prebuilt frames, byte caps, pings by the contract, abort.
 
 Reached only through scope extensions: ``pollroom.abort()`` drops the connection, and ``pollroom.wire()`` hands its messages
-over to a member and returns the wire; uvicorn's own queue then carries nothing but the end of the connection.
+over to a listener and returns the wire; uvicorn's own queue then carries nothing but the end of the connection.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
-from ..services.rooms.connections import BAD_TEXT, NOT_TEXT, TOO_SLOW
+from ..domain.close_codes import CloseCode
 from .frame_parser import BINARY, PING, PONG, TEXT, BadFrame, Frames
 from .transport import NotedTransport
 
@@ -33,15 +33,15 @@ class Listener(Protocol):
 
     direct: int
 
-    def received(self, data: bytes) -> None: ...
+    def on_message(self, data: bytes) -> None: ...
 
     def drain(self) -> None: ...
 
 
 class PollroomProtocol(WebSocketsSansIOProtocol):
-    """The wire of one connection, once a member listens."""
+    """The wire of one connection, once a listener is set."""
 
-    member: Listener | None = None
+    listener: Listener | None = None
     ready = True
     _attached = False
     _fd = -1
@@ -90,7 +90,7 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
         # What refers to this object, as it does to them: else only the garbage collector would free it, hours later.
         self._noted.forget()
         self.conn.parser.close()
-        self.member = None
+        self.listener = None
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         super().on_task_complete(task)
@@ -98,8 +98,8 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
 
     def indirect(self) -> None:
         """No frame goes past the transport any more, until it is found empty and open again."""
-        if self.member is not None:
-            self.member.direct = -1
+        if self.listener is not None:
+            self.listener.direct = -1
 
     def write(self, frame: bytes) -> None:
         """Answers of one turn of the event loop go out together: a system call each would be a third of a vote's cost."""
@@ -129,8 +129,8 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
             except OSError:
                 return  # the transport hears of it, too
             if sent == len(frame):
-                if self.member is not None:
-                    self.member.direct = self._fd
+                if self.listener is not None:
+                    self.listener.direct = self._fd
                 return
             frame = frame[sent:]
         self.transport.write(frame)
@@ -157,8 +157,8 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self.ready = True
-        if self.member is not None:
-            self.member.drain()
+        if self.listener is not None:
+            self.listener.drain()
 
     def data_received(self, data: bytes) -> None:
         # After a bad frame the rest is read and dropped: closing with unread bytes would reset the connection, and the
@@ -177,7 +177,7 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
                 elif opcode == PONG:
                     self.handle_pong(Frame(Opcode.PONG, payload))
                 elif opcode == BINARY:
-                    self.close(NOT_TEXT)
+                    self.close(CloseCode.UNSUPPORTED_DATA)
                 else:
                     super().data_received(Frame(Opcode.CLOSE, payload).serialize(mask=True))
                     return
@@ -204,7 +204,7 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
 
     def keepalive_timeout(self) -> None:
         self.pong_timer = None
-        self.close(TOO_SLOW)
+        self.close(CloseCode.TOO_SLOW)
 
     def _hand_on(self, text: bytes) -> None:
         if self.close_sent:
@@ -213,10 +213,10 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
             try:
                 text.decode()
             except UnicodeDecodeError:
-                self.close(BAD_TEXT)
+                self.close(CloseCode.INVALID_TEXT)
                 return
-        if self.member is not None:
-            self.member.received(text)
+        if self.listener is not None:
+            self.listener.on_message(text)
 
     def _say_goodbye(self, code: int) -> None:
         self.transport.write(b"".join(self.conn.data_to_send()))

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from ...domain.users import Guest, Login, Refresh, Register, UserView
 from ...domain.values import Camel
-from ...services.accounts.sessions import Auth
+from ...services.accounts.sessions import Sessions
 from ..middleware import Bearer, Reply, no_content, reply
 from ..request import body, optional_body
 
@@ -22,7 +22,7 @@ class Me(Camel):
 
 
 class AuthController:
-    def __init__(self, auth: Auth, bearer: Bearer) -> None:
+    def __init__(self, auth: Sessions, bearer: Bearer) -> None:
         self._auth = auth
         self._bearer = bearer
 

@@ -27,7 +27,7 @@ _PUBLISH_SECONDS: Final = 1.0
 log = logger.get(__name__)
 
 
-class Auth:
+class Sessions:
     """``grace_seconds``: how long a spent refresh token answers. ``session_seconds``: counted from the last refresh.
 
     Who serves calls ``refresh_revoked`` before the first request, after each reconnect of the bus and every 5 s, and

@@ -21,14 +21,14 @@ from ...ports.messaging import Bus
 from ...ports.rooms import Sink
 from ...utils import logger
 from ..polls.poll_reader import PollReader, Reading
-from .feed import Feed, News
-from .presence import LOOKED, SAID_AGAIN, Presence
+from .feed import Feed, Publication
+from .presence import ANNOUNCE_SHARE, CHECK_SHARE, Presence
 
-REREAD_SECONDS = 5.0
-REREAD_CHUNK = 200
+RESYNC_SECONDS = 5.0
+RESYNC_CHUNK = 200
 GIVE_UP_SECONDS = 3.0
-UNWATCHED_SECONDS = 5.0
-LARGEST_DELAY = 3600.0
+KEEP_FEED_SECONDS = 5.0
+MAX_TIMER_SECONDS = 3600.0
 """Timers are set for at most this long and then again: the clock may have been corrected meanwhile."""
 
 _log = logger.get(__name__)
@@ -53,7 +53,7 @@ class Broadcaster:
         self._bus = bus
         self._clock = clock
         self._parse_state = parse_state
-        self._headcount = Presence(bus, instance)
+        self._presence = Presence(bus, instance)
         self._tick = tick_seconds
         self._silence = silence_seconds
         self._feeds: dict[str, Feed] = {}
@@ -64,7 +64,7 @@ class Broadcaster:
         self.sinks: list[Sink] = []
         # For operators: kind of message -> sockets that it was for.
         self.delivered: Counter[str] = Counter()
-        bus.on_reconnect(self.reread)
+        bus.on_reconnect(self.resync)
 
     @property
     def feeds(self) -> int:
@@ -74,11 +74,11 @@ class Broadcaster:
         """Until cancelled: ticks, viewers, and reading anew every 5 s."""
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(self._tick_forever())
-            self._tasks.create_task(_every(REREAD_SECONDS, self.reread))
-            self._tasks.create_task(_every(self._silence * SAID_AGAIN, self._tell_viewers))
-            self._tasks.create_task(_every(self._silence * LOOKED, self._forget_viewers))
+            self._tasks.create_task(_every(RESYNC_SECONDS, self.resync))
+            self._tasks.create_task(_every(self._silence * ANNOUNCE_SHARE, self._announce_viewers))
+            self._tasks.create_task(_every(self._silence * CHECK_SHARE, self._forget_viewers))
 
-    async def watch(self, poll_id: str, voter_id: str | None) -> tuple[Feed, Reading]:
+    async def subscribe(self, poll_id: str, voter_id: str | None) -> tuple[Feed, Reading]:
         """The feed of a poll, kept while somebody here watches and 5 s more, and what this voter reads now."""
         reading = await self._reader.read(poll_id, voter_id)
         feed = self._feeds.get(poll_id)
@@ -104,20 +104,20 @@ class Broadcaster:
         feed = self._feeds.get(poll_id)
         if feed is not None:
             feed.viewers.set_here(sum(sink.viewers(poll_id) for sink in self.sinks))
-            self._mark(feed)
+            self._mark_dirty(feed)
 
-    def mark(self, poll_id: str) -> None:
+    def mark_dirty(self, poll_id: str) -> None:
         """Somebody in the room gained a right: the next tick shows it."""
         feed = self._feeds.get(poll_id)
         if feed is not None:
-            self._mark(feed)
+            self._mark_dirty(feed)
 
-    async def reread(self) -> None:
+    async def resync(self) -> None:
         """Bring every feed up to date from the ledger, whatever was missed."""
         ids = list(self._feeds)
-        for start in range(0, len(ids), REREAD_CHUNK):
+        for start in range(0, len(ids), RESYNC_CHUNK):
             try:
-                states = await self._ledger.peek(ids[start : start + REREAD_CHUNK])
+                states = await self._ledger.peek(ids[start : start + RESYNC_CHUNK])
             except PollroomError:
                 return  # the next round comes in time
             for poll_id, state in states.items():
@@ -132,17 +132,17 @@ class Broadcaster:
         )
         self._feeds[poll_id] = feed
         self._set_timer(feed)
-        await self._headcount.say(feed.viewers, hello=True)
+        await self._presence.announce(feed.viewers, hello=True)
         return feed
 
     def _on_message(self, feed: Feed, payload: bytes) -> None:
         message = msgspec.msgpack.decode(payload)
         if message[0] == "viewers":
-            changed, asked = self._headcount.hear(feed.viewers, message)
+            changed, asked = self._presence.on_announcement(feed.viewers, message)
             if changed:
-                self._mark(feed)
+                self._mark_dirty(feed)
             if asked:
-                self._spawn(self._headcount.say(feed.viewers))
+                self._spawn(self._presence.announce(feed.viewers))
             return
         self._merge(feed, self._parse_state(feed.poll_id, message))
 
@@ -152,45 +152,45 @@ class Broadcaster:
             return
         feed.newest = state.order
         if rules is not None and rules.version == state.version:
-            feed.coming.append((state, rules))
+            feed.pending.append((state, rules))
         elif feed.rules.version == state.version:
-            feed.coming.append((state, feed.rules))
+            feed.pending.append((state, feed.rules))
         else:
-            feed.coming.append((state, None))
+            feed.pending.append((state, None))
         self._advance(feed)
 
     def _advance(self, feed: Feed) -> None:
         """Apply what needs nothing fetched; the rest in a task of its own, in order."""
-        if feed.advancing:
+        if feed.catching_up:
             return
-        while feed.coming:
-            state, rules = feed.coming[0]
-            if rules is None or feed.needs_rights(rules, state):
-                feed.advancing = True
+        while feed.pending:
+            state, rules = feed.pending[0]
+            if rules is None or feed.changes_rights(rules, state):
+                feed.catching_up = True
                 self._spawn(self._fetch(feed))
                 return
-            feed.coming.popleft()
+            feed.pending.popleft()
             self._apply(feed, rules, state)
 
     async def _fetch(self, feed: Feed) -> None:
         """Bring the rules of a new version, and who may see more under them, before anybody is told."""
         try:
-            while feed.coming:
-                state, rules = feed.coming[0]
+            while feed.pending:
+                state, rules = feed.pending[0]
                 if rules is None or rules.version != state.version:
                     rules = await self._reader.rules(feed.poll_id, state.version)
                 if rules.version != state.version:
                     reading = await self._reader.read(feed.poll_id, feed.state.owner_id)
                     rules, state = reading.rules, reading.state
-                    feed.coming = deque(entry for entry in feed.coming if entry[0].order > state.order)
+                    feed.pending = deque(entry for entry in feed.pending if entry[0].order > state.order)
                     feed.newest = max(feed.newest, state.order)
                 else:
-                    feed.coming.popleft()
-                if feed.needs_rights(rules, state):
-                    voters = [voter for sink in self.sinks for voter in sink.unsure(feed.poll_id)]
+                    feed.pending.popleft()
+                if feed.changes_rights(rules, state):
+                    voters = [voter for sink in self.sinks for voter in sink.users_without_vote(feed.poll_id)]
                     voted = await self._ledger.accepted(feed.poll_id, voters) if voters else set()
                     for sink in self.sinks:
-                        sink.voted(feed.poll_id, voted)
+                        sink.mark_voted(feed.poll_id, voted)
                 if state.order > feed.state.order:
                     self._apply(feed, rules, state)
         except PollroomError as error:
@@ -198,33 +198,33 @@ class Broadcaster:
                 self._apply(feed, feed.rules, msgspec.structs.replace(feed.state, deleted=True))
             else:
                 feed.newest = feed.state.order  # the next reading brings it again
-                feed.coming.clear()
+                feed.pending.clear()
         finally:
-            feed.advancing = False
+            feed.catching_up = False
         self._advance(feed)
 
     def _apply(self, feed: Feed, rules: Rules, state: PollState) -> None:
-        changed = feed.tells_change(rules, state)
+        changed = feed.changes_poll(rules, state)
         feed.rules, feed.state = rules, state
         feed.moved.set()
         feed.moved.clear()
         if state.deleted:
-            self._deliver(News("POLL_DELETED", feed, self._clock.now()))
+            self._deliver(Publication("POLL_DELETED", feed, self._clock.now()))
             return
         self._set_timer(feed)
         if changed:
-            self._deliver(News("POLL_CHANGED", feed, self._clock.now()))
+            self._deliver(Publication("POLL_CHANGED", feed, self._clock.now()))
         else:
-            self._mark(feed)
+            self._mark_dirty(feed)
 
-    def _mark(self, feed: Feed) -> None:
+    def _mark_dirty(self, feed: Feed) -> None:
         self._due[feed.poll_id] = feed
         self._wake.set()
 
-    def _deliver(self, news: News) -> None:
+    def _deliver(self, publication: Publication) -> None:
         for sink in self.sinks:
-            self.delivered[news.kind] += sink.viewers(news.poll_id)
-            sink.deliver(news)
+            self.delivered[publication.kind] += sink.viewers(publication.poll_id)
+            sink.deliver(publication)
 
     async def _tick_forever(self) -> None:
         last = 0.0
@@ -239,16 +239,16 @@ class Broadcaster:
             for feed in due.values():
                 if self._feeds.get(feed.poll_id) is not feed:
                     continue
-                self._deliver(News("POLL_UPDATE", feed, self._clock.now()))
-                if feed.viewers.untold:
-                    self._spawn(self._headcount.say(feed.viewers))
+                self._deliver(Publication("POLL_UPDATE", feed, self._clock.now()))
+                if feed.viewers.unannounced:
+                    self._spawn(self._presence.announce(feed.viewers))
 
-    async def _tell_viewers(self) -> None:
+    async def _announce_viewers(self) -> None:
         """Say again how many are here, give up feeds that nobody watches."""
         for feed in list(self._feeds.values()):
-            if feed.viewers.here or feed.viewers.untold:
-                await self._headcount.say(feed.viewers)
-            elif time.monotonic() - feed.viewers.empty_since > UNWATCHED_SECONDS:
+            if feed.viewers.here or feed.viewers.unannounced:
+                await self._presence.announce(feed.viewers)
+            elif time.monotonic() - feed.viewers.empty_since > KEEP_FEED_SECONDS:
                 del self._feeds[feed.poll_id]
                 feed.cancel_timer()
                 await self._bus.unsubscribe(self._bus.feed_channel(feed.poll_id))
@@ -257,11 +257,11 @@ class Broadcaster:
         """Those of instances that no longer say how many."""
         for feed in self._feeds.values():
             if feed.viewers.forget():
-                self._mark(feed)
+                self._mark_dirty(feed)
 
     async def close(self) -> None:
         """Nobody is here any more, and the others hear of it."""
-        await self._headcount.leave([feed.viewers for feed in self._feeds.values()])
+        await self._presence.leave([feed.viewers for feed in self._feeds.values()])
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """A task of its own that ends with the feeds, and whose failure is logged and hurts nobody else."""
@@ -279,14 +279,14 @@ class Broadcaster:
         feed.cancel_timer()
         at = feed.state.next_moment
         if at is not None and not feed.state.deleted:
-            delay = min(max(at - self._clock.now(), 0) / 1000 + 0.001, LARGEST_DELAY)
-            feed.timer = asyncio.get_running_loop().call_later(delay, self._moment, feed)
+            delay = min(max(at - self._clock.now(), 0) / 1000 + 0.001, MAX_TIMER_SECONDS)
+            feed.timer = asyncio.get_running_loop().call_later(delay, self._scheduled_moment, feed)
 
-    def _moment(self, feed: Feed) -> None:
+    def _scheduled_moment(self, feed: Feed) -> None:
         feed.timer = None
-        self._spawn(self._read_moment(feed))
+        self._spawn(self._read_scheduled_moment(feed))
 
-    async def _read_moment(self, feed: Feed) -> None:
+    async def _read_scheduled_moment(self, feed: Feed) -> None:
         try:
             states = await self._ledger.peek([feed.poll_id])
         except PollroomError:

@@ -33,7 +33,7 @@ class PollDeleted(Camel, tag_field="type", tag="POLL_DELETED"):
 
 
 class Feed:
-    """``state`` and ``rules`` belong together. ``coming``: newer states whose rules or readers are still being fetched."""
+    """``state`` and ``rules`` belong together. ``pending``: newer states whose rules or readers are still being fetched."""
 
     def __init__(self, rules: Rules, state: PollState, silence_seconds: float, show: Show) -> None:
         self.poll_id = rules.id
@@ -41,13 +41,13 @@ class Feed:
         self.rules = rules
         self.state = state
         self.viewers = Viewers(rules.id, silence_seconds)
-        self.coming: deque[tuple[PollState, Rules | None]] = deque()
+        self.pending: deque[tuple[PollState, Rules | None]] = deque()
         self.newest = state.order
-        self.advancing = False
+        self.catching_up = False
         self.moved = asyncio.Event()
         self.timer: asyncio.TimerHandle | None = None
 
-    def tells_change(self, rules: Rules, state: PollState) -> bool:
+    def changes_poll(self, rules: Rules, state: PollState) -> bool:
         """Whether more than the tally differs."""
         old = self.state
         return (rules.version, state.opened, state.closed, state.opens, state.closes) != (
@@ -58,10 +58,10 @@ class Feed:
             old.closes,
         )
 
-    def needs_rights(self, rules: Rules, state: PollState) -> bool:
+    def changes_rights(self, rules: Rules, state: PollState) -> bool:
         """Whether sockets learn with this change what they may see: the ledger knows who has voted."""
         return (
-            rules.results_visibility == "after_vote" and not state.closed and self.tells_change(rules, state)
+            rules.results_visibility == "after_vote" and not state.closed and self.changes_poll(rules, state)
         )
 
     def cancel_timer(self) -> None:
@@ -70,7 +70,7 @@ class Feed:
             self.timer = None
 
 
-class News:
+class Publication:
     """What a feed has to say now: a message for those who may see the counts and one for the rest, made when asked for."""
 
     def __init__(self, kind: str, feed: Feed, now: int) -> None:
@@ -83,7 +83,7 @@ class News:
         self._now = max(now, feed.state.now)
         self._encoded: dict[bool, bytes] = {}
 
-    def sees(self, *, owner: bool, voted: bool) -> bool:
+    def may_see_counts(self, *, owner: bool, voted: bool) -> bool:
         return may_see(self._rules, self._state, owner=owner, voted=voted)
 
     def encoded(self, counts: bool) -> bytes:

@@ -87,16 +87,16 @@ class LeftPoll(Camel, tag_field="type", tag="LEFT_POLL"):
     poll_id: str
 
 
-class Accepted(VoteAccepted, tag_field="type", tag="VOTE_ACCEPTED"):
+class VoteAcceptedMessage(VoteAccepted, tag_field="type", tag="VOTE_ACCEPTED"):
     @classmethod
-    def of(cls, receipt: Receipt) -> "Accepted":
+    def of(cls, receipt: Receipt) -> "VoteAcceptedMessage":
         cast_at = rfc3339(receipt.cast_at)
         return cls(receipt.id, receipt.poll_id, receipt.choices, receipt.seq, cast_at, receipt.repeated)
 
 
-class Retracted(VoteRetracted, tag_field="type", tag="VOTE_RETRACTED"):
+class VoteRetractedMessage(VoteRetracted, tag_field="type", tag="VOTE_RETRACTED"):
     @classmethod
-    def of(cls, receipt: Receipt) -> "Retracted":
+    def of(cls, receipt: Receipt) -> "VoteRetractedMessage":
         return cls(receipt.id, receipt.poll_id, receipt.seq, receipt.repeated)
 
 

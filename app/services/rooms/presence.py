@@ -11,7 +11,7 @@ import msgspec
 from ...domain.errors import PollroomError
 from ...ports.messaging import Bus
 
-SAID_AGAIN, MISSED, LOOKED = 1 / 3, 5 / 6, 1 / 15
+ANNOUNCE_SHARE, FORGET_SHARE, CHECK_SHARE = 1 / 3, 5 / 6, 1 / 15
 """Shares of ``VIEWER_SILENCE_SECONDS``. One message may be lost; who was killed is forgotten before the whole is over."""
 
 FAREWELL_SECONDS = 1.0
@@ -22,10 +22,10 @@ class Viewers:
 
     def __init__(self, poll_id: str, silence_seconds: float) -> None:
         self.poll_id = poll_id
-        self._missed_after = silence_seconds * MISSED
+        self._forget_after = silence_seconds * FORGET_SHARE
         self._others: dict[str, tuple[int, float]] = {}
         self.here = 0
-        self.told = 0
+        self.announced = 0
         self.empty_since = time.monotonic()
 
     @property
@@ -33,14 +33,14 @@ class Viewers:
         return self.here + sum(count for count, _ in self._others.values())
 
     @property
-    def untold(self) -> bool:
-        return self.here != self.told
+    def unannounced(self) -> bool:
+        return self.here != self.announced
 
     def set_here(self, count: int) -> None:
         self.here = count
         self.empty_since = time.monotonic()
 
-    def heard(self, instance: str, count: int) -> bool:
+    def update_instance(self, instance: str, count: int) -> bool:
         """True where the total changed."""
         before = self.total
         if count:
@@ -54,7 +54,7 @@ class Viewers:
         if not self._others:
             return False
         now = time.monotonic()
-        silent = [name for name, (_, at) in self._others.items() if now - at > self._missed_after]
+        silent = [name for name, (_, at) in self._others.items() if now - at > self._forget_after]
         for name in silent:
             del self._others[name]
         return bool(silent)
@@ -67,26 +67,26 @@ class Presence:
         self._bus = bus
         self._instance = instance
 
-    async def say(self, viewers: Viewers, *, hello: bool = False) -> None:
+    async def announce(self, viewers: Viewers, *, hello: bool = False) -> None:
         """``hello``: the others say theirs. Where it does not go out, it is said again."""
-        viewers.told = viewers.here
+        viewers.announced = viewers.here
         message = msgspec.msgpack.encode(("viewers", self._instance, viewers.here, hello))
         try:
             await self._bus.publish(self._bus.feed_channel(viewers.poll_id), message)
         except PollroomError:
-            viewers.told = -1
+            viewers.announced = -1
 
-    def hear(self, viewers: Viewers, message: Sequence[Any]) -> tuple[bool, bool]:
+    def on_announcement(self, viewers: Viewers, message: Sequence[Any]) -> tuple[bool, bool]:
         """Whether the total changed, and whether ours was asked for."""
         _, instance, count, hello = message
         if instance == self._instance:
             return False, False
-        return viewers.heard(instance, count), hello
+        return viewers.update_instance(instance, count), hello
 
     async def leave(self, rooms: Iterable[Viewers]) -> None:
         """Nobody is here any more: others need not wait for the tick that would say so, nor for the silence."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 for viewers in rooms:
-                    if viewers.untold:
-                        await self.say(viewers)
+                    if viewers.unannounced:
+                        await self.announce(viewers)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ...domain.users import Identity
 from ...ports.rooms import Update
 
-LARGEST_NUMBER_OF_ROOMS: Final = 100
+MAX_ROOMS: Final = 100
 
 
 class Role(IntEnum):
@@ -51,59 +51,62 @@ M = TypeVar("M", bound=Connection)
 class Rooms(ABC, Generic[M]):
     """A transport's sink of the feeds.
 
-    ``on_viewers`` is told the poll whose number of sockets changed, ``on_right`` the poll of which one may see more.
+    ``on_viewers_changed``: called with the poll whose number of sockets changed. ``on_rights_changed``: called with the
+    poll of which a socket may see more.
     """
 
     def __init__(self) -> None:
         self._rooms: dict[str, dict[Role, set[M]]] = {}
-        self.on_viewers: Callable[[str], None] = lambda _: None
-        self.on_right: Callable[[str], None] = lambda _: None
+        self.on_viewers_changed: Callable[[str], None] = lambda _: None
+        self.on_rights_changed: Callable[[str], None] = lambda _: None
 
     @abstractmethod
     def deliver(self, update: Update) -> None: ...
 
-    def join(self, member: M, poll_id: str, role: Role) -> None:
+    def join(self, connection: M, poll_id: str, role: Role) -> None:
         """Into the room, or in it into another role."""
         room = self._rooms.setdefault(poll_id, {role: set() for role in Role})
-        before = member.rooms.get(poll_id)
+        before = connection.rooms.get(poll_id)
         if before is not None:
-            room[before].discard(member)
-        member.rooms[poll_id] = role
-        room[role].add(member)
+            room[before].discard(connection)
+        connection.rooms[poll_id] = role
+        room[role].add(connection)
         if before is None:
-            self.on_viewers(poll_id)
+            self.on_viewers_changed(poll_id)
 
-    def leave(self, member: M, poll_id: str) -> None:
-        role = member.rooms.pop(poll_id, None)
+    def leave(self, connection: M, poll_id: str) -> None:
+        role = connection.rooms.pop(poll_id, None)
         if role is None:
             return
-        member.forget(poll_id)
+        connection.forget(poll_id)
         room = self._rooms[poll_id]
-        room[role].discard(member)
+        room[role].discard(connection)
         if not any(room.values()):
             del self._rooms[poll_id]
-        self.on_viewers(poll_id)
+        self.on_viewers_changed(poll_id)
 
-    def leave_all(self, member: M) -> None:
-        for poll_id in list(member.rooms):
-            self.leave(member, poll_id)
+    def leave_all(self, connection: M) -> None:
+        for poll_id in list(connection.rooms):
+            self.leave(connection, poll_id)
 
-    def has_voted(self, member: M, poll_id: str) -> None:
+    def has_voted(self, connection: M, poll_id: str) -> None:
         """A vote of this socket was accepted: from the next tick on it may see what voters see."""
-        if member.rooms.get(poll_id) is Role.STRANGER:
-            self.join(member, poll_id, Role.VOTER)
-            self.on_right(poll_id)
+        if connection.rooms.get(poll_id) is Role.STRANGER:
+            self.join(connection, poll_id, Role.VOTER)
+            self.on_rights_changed(poll_id)
 
     def viewers(self, poll_id: str) -> int:
         room = self._rooms.get(poll_id)
         return sum(map(len, room.values())) if room else 0
 
-    def unsure(self, poll_id: str) -> list[str]:
+    def users_without_vote(self, poll_id: str) -> list[str]:
         strangers = self._rooms.get(poll_id, {}).get(Role.STRANGER, ())
-        return list({member.identity.user.id for member in strangers if member.identity is not None})
+        return list(
+            {connection.identity.user.id for connection in strangers if connection.identity is not None}
+        )
 
-    def voted(self, poll_id: str, voter_ids: set[str]) -> None:
+    def mark_voted(self, poll_id: str, voter_ids: set[str]) -> None:
         room = self._rooms.get(poll_id)
-        for member in list(room[Role.STRANGER]) if room else ():
-            if member.identity is not None and member.identity.user.id in voter_ids:
-                self.join(member, poll_id, Role.VOTER)
+        for connection in list(room[Role.STRANGER]) if room else ():
+            if connection.identity is not None and connection.identity.user.id in voter_ids:
+                self.join(connection, poll_id, Role.VOTER)

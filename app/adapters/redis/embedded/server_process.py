@@ -30,7 +30,14 @@ from .data_folder import (
     socket_path,
 )
 
-__all__ = ["AlreadyRunning", "RedisServerProcess", "ServerProcessError", "bound", "find_binary", "socket_path"]
+__all__ = [
+    "AlreadyRunning",
+    "RedisServerProcess",
+    "ServerProcessError",
+    "bound",
+    "find_binary",
+    "socket_path",
+]
 
 _ANSWER_SECONDS: Final = 30.0
 _LOADING_SECONDS: Final = 600.0

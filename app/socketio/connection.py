@@ -6,17 +6,17 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from ..domain.close_codes import CloseCode
 from ..domain.users import Identity
-from ..services.rooms.connections import BAD_TOKEN, TOO_SLOW
 from ..services.rooms.rate_limit import TokenBucket
 from ..services.rooms.rooms import Role, Rooms
 from . import codec as packets
-from .outbox import Outbox
+from .packet_queue import PacketQueue
 
 GOODBYE_SECONDS: Final = 2.0
 
 
-class Member:
+class SocketIOConnection:
     """``socket``: the library's. ``over``: seconds to wait where the message being handled is one too many, else 0.
 
     ``turn`` is held while a message is handled, ``reading`` is set while messages are taken. ``abort`` drops what
@@ -24,12 +24,12 @@ class Member:
     """
 
     def __init__(
-        self, socket: Any, home: Rooms[Any], budget: TokenBucket, abort: Callable[[], None] | None
+        self, socket: Any, home: Rooms[Any], rate_limit: TokenBucket, abort: Callable[[], None] | None
     ) -> None:
         self._socket = socket
-        self.outbox: Outbox = socket.queue
+        self.outbox: PacketQueue = socket.queue
         self.home = home
-        self.budget = budget
+        self.rate_limit = rate_limit
         self.abort = abort
         self.forsake: Callable[[], None] = lambda: None
         self.over = 0.0
@@ -69,9 +69,9 @@ class Member:
             return
         self.closed = True
         self.reading.set()
-        if code == TOO_SLOW:
+        if code == CloseCode.TOO_SLOW:
             self.outbox.clear()
-        if code == BAD_TOKEN:
+        if code == CloseCode.TOKEN_INVALID:
             self.outbox.put_nowait(packets.disconnection())
         if self._socket.upgraded:
             self.outbox.put_nowait(None)  # the engine's writer closes the WebSocket once it finds the end

@@ -5,14 +5,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-LARGEST_BACKLOG: Final = 256 * 1024
+MAX_BACKLOG_BYTES: Final = 256 * 1024
 """Characters of answers that wait for one client; then it is too slow (4408)."""
 
 Item = Any
 """A packet of the engine (which is untyped), or None, which ends its writer."""
 
 
-class Outbox(asyncio.Queue[Item]):
+class PacketQueue(asyncio.Queue[Item]):
     """Answers are never dropped; updates are, in favour of the newest of each poll. Never blocks who puts.
 
     ``on_full`` is called once, when a client is too slow.
@@ -32,7 +32,7 @@ class Outbox(asyncio.Queue[Item]):
     def _put(self, item: Item) -> None:
         self._answers.append(item)
         self._size += _size(item)
-        if self._size > LARGEST_BACKLOG and not self._full:
+        if self._size > MAX_BACKLOG_BYTES and not self._full:
             self._full = True
             asyncio.get_running_loop().call_soon(self.on_full)
 
