@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from .. import __version__
+from ..adapters.image_processes import ImageProcesses
 from ..adapters.image_storage import LocalStorage, S3Storage
 from ..adapters.redis.connection.cluster import open_client, servers
 from ..adapters.redis.connection.durability import durability
@@ -20,7 +21,6 @@ from ..http.application import Services, application
 from ..services.accounts.password_hashing import PasswordHashing
 from ..services.accounts.sessions import CHANNEL, Sessions
 from ..services.health import Check, Readiness
-from ..services.polls.image_processing import ImageProcessor
 from ..services.polls.option_images import OptionImages
 from ..services.polls.polls import Polls
 from ..services.rooms.broadcaster import Broadcaster
@@ -75,9 +75,9 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             settings.session_days * 86_400,
             passwords,
         )
-        pictures = ImageProcessor()
-        stack.callback(pictures.close)
-        images = OptionImages(database, stores.editor, stores.reader, stores.storage, pictures)
+        processes = ImageProcesses()
+        stack.push_async_callback(processes.close)
+        images = OptionImages(database, stores.editor, stores.reader, stores.storage, processes)
         stack.push_async_callback(images.close)
         await running(stack, _prepare(stores.storage))
         polls = Polls(database, ledger, clock, stores.editor, stores.reader, images, settings.jwt_secret)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 import msgspec
@@ -43,9 +44,12 @@ async def optional_body(request: Request, decoder: msgspec.json.Decoder[T]) -> T
     return decode.decode(data, decoder)
 
 
-async def raw_body(request: Request, limit: int, seconds: float) -> bytes:
-    """The bytes as they come, whatever type they declare; ``TOO_LARGE`` above ``limit`` of them."""
-    return await _read(request, limit, seconds)
+async def raw_body(request: Request, limit: int, seconds: float, on_bytes: Callable[[int], None]) -> bytes:
+    """The bytes as they come, whatever type they declare; ``TOO_LARGE`` above ``limit`` of them.
+
+    ``on_bytes`` is called with the size of each part as it arrives, and may raise to refuse it.
+    """
+    return await _read(request, limit, seconds, on_bytes)
 
 
 def path_id(request: Request) -> str:
@@ -102,7 +106,12 @@ def _require_json(request: Request) -> None:
         raise PollroomError("UNSUPPORTED_MEDIA", "The body must be declared as application/json.")
 
 
-async def _read(request: Request, limit: int = MAX_BODY, seconds: float = BODY_SECONDS) -> bytes:
+async def _read(
+    request: Request,
+    limit: int = MAX_BODY,
+    seconds: float = BODY_SECONDS,
+    on_bytes: Callable[[int], None] = lambda _: None,
+) -> bytes:
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and (len(length) > 18 or int(length) > limit):
         raise PollroomError("TOO_LARGE")
@@ -120,6 +129,7 @@ async def _read(request: Request, limit: int = MAX_BODY, seconds: float = BODY_S
                 size += len(part)
                 if size > limit:
                     raise PollroomError("TOO_LARGE")
+                on_bytes(len(part))
                 parts.append(part)
     except TimeoutError:
         raise PollroomError("BAD_MESSAGE", f"The body did not arrive within {seconds:g} seconds.") from None

@@ -92,7 +92,7 @@ def server(kept: Kept) -> Server:
     return kept.server
 
 
-class PollLoader:
+class ImageClient:
     """One owner's images over HTTP."""
 
     def __init__(self, api: Api, owner: Person) -> None:
@@ -127,8 +127,8 @@ class PollLoader:
 
 
 @pytest.fixture
-def editor(api: Api, owner: Person) -> PollLoader:
-    return PollLoader(api, owner)
+def editor(api: Api, owner: Person) -> ImageClient:
+    return ImageClient(api, owner)
 
 
 @pytest.fixture

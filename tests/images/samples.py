@@ -96,6 +96,13 @@ REFUSED = {
     "ppm": lambda: image("PPM"),
     "script that begins as a gif": lambda: b"GIF89a/*" + bytes(20) + b"*/=1;alert(1)//;",
     "zip": archive,
+    "text bomb": lambda: png_of(1, 1, bytes(4), chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50 << 20), 9))),
+    **{f"truncated {f}": (lambda f=f: noise((60, 60), f)[:-40]) for f in FORMATS},
+    **{f"half of a {f}": (lambda f=f: (data := noise((60, 60), f))[: len(data) // 2]) for f in FORMATS},
+}
+
+
+TAKEN = {
     "png and zip": lambda: image() + archive(),
     "jpeg and zip": lambda: image("JPEG") + archive(),
     "gif and zip": lambda: image("GIF") + archive(),
@@ -107,13 +114,44 @@ REFUSED = {
     "script in a png's text": lambda: png_of(1, 1, bytes(4), chunk(b"tEXt", b"a\0<script>alert(1)</script>")),
     "pdf in a png": lambda: png_of(1, 1, bytes(4), chunk(b"tEXt", b"a\0%PDF-1.4")),
     "svg behind a gif": lambda: image("GIF") + SVG,
-    "text bomb": lambda: png_of(1, 1, bytes(4), chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50 << 20), 9))),
     "many scans": lambda: scans_bomb(200),
-    "wrong checksum": lambda: image().replace(b"IDAT", b"IDAT", 1)[:-20] + bytes(8) + image()[-12:],
-    **{f"truncated {f}": (lambda f=f: noise((60, 60), f)[:-40]) for f in FORMATS},
-    **{f"half of a {f}": (lambda f=f: (data := noise((60, 60), f))[: len(data) // 2]) for f in FORMATS},
-    **{f"last byte of a {f}": (lambda f=f: noise((60, 60), f)[:-1]) for f in FORMATS},
+    "jpeg with a gain map": lambda: (
+        image("JPEG", xmp=b"<x hdrgm:Version='1.0'/>") + image("JPEG", (10, 8), "L")
+    ),
+    "motion photo": lambda: image("JPEG") + b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 400,
+    "samsung trailer": lambda: image("JPEG") + b"\0\0\x01\x0aImage_UTC_Data1700000000000SEFHk\0\0\0SEFT",
+    "padding": lambda: image() + b"\0\0\r\n",
+    "a png of many exif tags": lambda: many_tags(),
 }
+"""Whole images with something else in the file, which is dropped."""
+
+
+def many_tags() -> bytes:
+    """60,000 EXIF entries of a type that does not exist: Pillow warns of each."""
+    entries = b"".join(struct.pack("<HHII", 0x9000 + n % 4096, 77, 1, n) for n in range(60_000))
+    exif = b"II*\0\x08\0\0\0" + struct.pack("<H", 60_000) + entries + bytes(4)
+    return png_of(1, 1, bytes(4), chunk(b"eXIf", exif))
+
+
+def turned() -> bytes:
+    """A JPEG to be turned by 90 degrees, whose EXIF also has a tag with a value of an odd type."""
+    make = struct.pack("<HHI4s", 0x010F, 12, 1, b"\x1a\0\0\0")  # a text, declared as a float of 8 bytes
+    turn = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + make + turn + bytes(4)
+    return image("JPEG", (40, 20), exif=exif)
+
+
+def wide_png(colour_type: int, pixels: list[tuple[int, ...]], clear: tuple[int, ...]) -> bytes:
+    """A PNG of one row with 16 bits per channel, of which one colour is transparent."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", len(pixels), 1, 16, colour_type, 0, 0, 0))
+    row = b"\0" + b"".join(struct.pack(f">{len(pixel)}H", *pixel) for pixel in pixels)
+    parts = [
+        header,
+        chunk(b"tRNS", struct.pack(f">{len(clear)}H", *clear)),
+        chunk(b"IDAT", zlib.compress(row)),
+        chunk(b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def _sized_jpeg(width: int, height: int) -> bytes:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.images.conftest import Kept, PollLoader
+from tests.images.conftest import ImageClient, Kept
 from tests.images.samples import BOMBS, FORMATS, REFUSED, image, noise, opened
 from tools.harness.http import Api, Person, ok, problem
 from tools.harness.process import Server
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("format", FORMATS)
 async def test_put_answers_the_option_with_both_addresses(
-    api: Api, owner: Person, editor: PollLoader, format: str
+    api: Api, owner: Person, editor: ImageClient, format: str
 ) -> None:
     poll = await api.poll(owner)
     option = await editor.give(poll, image(format, (2000, 1000)))
@@ -32,7 +32,7 @@ async def test_put_answers_the_option_with_both_addresses(
         assert (opened(answer.content).format, opened(answer.content).size) == ("WEBP", size)
 
 
-async def test_every_document_shows_it(api: Api, editor: PollLoader, ws: Any) -> None:
+async def test_every_document_shows_it(api: Api, editor: ImageClient, ws: Any) -> None:
     owner = editor.owner = await api.user()
     poll = await api.poll(owner)
     option = await editor.give(poll, image(), 1)
@@ -49,7 +49,7 @@ async def test_every_document_shows_it(api: Api, editor: PollLoader, ws: Any) ->
 
 
 async def test_putting_and_deleting_raise_seq_and_send_poll_changed(
-    api: Api, owner: Person, editor: PollLoader, ws: Any
+    api: Api, owner: Person, editor: ImageClient, ws: Any
 ) -> None:
     poll = await api.poll(owner)
     async with ws() as socket:
@@ -65,7 +65,7 @@ async def test_putting_and_deleting_raise_seq_and_send_poll_changed(
 
 
 async def test_after_votes_and_when_closed(
-    api: Api, owner: Person, guest: Person, editor: PollLoader
+    api: Api, owner: Person, guest: Person, editor: ImageClient
 ) -> None:
     poll = await api.poll(owner, guests=True)
     tea = poll["options"][0]["id"]
@@ -81,7 +81,7 @@ async def test_after_votes_and_when_closed(
 
 
 async def test_in_drafts_and_scheduled_polls(
-    api: Api, owner: Person, guest: Person, editor: PollLoader
+    api: Api, owner: Person, guest: Person, editor: ImageClient
 ) -> None:
     draft = await api.poll(owner, draft=True)
     await editor.give(draft, image())
@@ -89,7 +89,9 @@ async def test_in_drafts_and_scheduled_polls(
     await editor.give(await api.poll(owner, opensAt=ahead(3600)), image())
 
 
-async def test_deleting_without_an_image_changes_nothing(api: Api, owner: Person, editor: PollLoader) -> None:
+async def test_deleting_without_an_image_changes_nothing(
+    api: Api, owner: Person, editor: ImageClient
+) -> None:
     poll = await api.poll(owner)
     before = await api.tally(poll)
     assert (await editor.drop(poll)).status_code == 204
@@ -97,7 +99,7 @@ async def test_deleting_without_an_image_changes_nothing(api: Api, owner: Person
 
 
 async def test_images_that_nobody_names_any_more_go(
-    api: Api, owner: Person, editor: PollLoader, kept: Kept
+    api: Api, owner: Person, editor: ImageClient, kept: Kept
 ) -> None:
     poll = await api.poll(owner, options=["Tea", "Coffee", "Water"])
     before = kept.names()
@@ -130,7 +132,7 @@ async def test_images_that_nobody_names_any_more_go(
 
 
 async def test_an_option_that_keeps_its_label_keeps_its_image(
-    api: Api, owner: Person, editor: PollLoader
+    api: Api, owner: Person, editor: ImageClient
 ) -> None:
     poll = await api.poll(owner)
     option = await editor.give(poll, image())
@@ -139,7 +141,7 @@ async def test_an_option_that_keeps_its_label_keeps_its_image(
     assert (await editor.look(option["imageUrl"])).status_code == 200
 
 
-async def test_who_may_not(api: Api, owner: Person, guest: Person, editor: PollLoader, kept: Kept) -> None:
+async def test_who_may_not(api: Api, owner: Person, guest: Person, editor: ImageClient, kept: Kept) -> None:
     poll, other = await api.poll(owner), await api.poll(owner)
     before = kept.names()
     for who, code in ((None, "UNAUTHENTICATED"), ("forged", "UNAUTHENTICATED"), (guest, "FORBIDDEN")):
@@ -160,7 +162,7 @@ async def test_who_may_not(api: Api, owner: Person, guest: Person, editor: PollL
 
 
 async def test_the_token_comes_before_the_body(
-    api: Api, owner: Person, guest: Person, editor: PollLoader
+    api: Api, owner: Person, guest: Person, editor: ImageClient
 ) -> None:
     poll = await api.poll(owner)
     large = bytes(6 << 20)
@@ -170,7 +172,7 @@ async def test_the_token_comes_before_the_body(
 
 
 async def test_the_bytes_tell_the_type_and_not_the_header(
-    api: Api, owner: Person, editor: PollLoader
+    api: Api, owner: Person, editor: ImageClient
 ) -> None:
     poll = await api.poll(owner)
     for declared in ("image/svg+xml", "text/html", "application/json", "nonsense"):
@@ -180,7 +182,7 @@ async def test_the_bytes_tell_the_type_and_not_the_header(
 
 
 async def test_five_mebibytes_and_not_one_byte_more(
-    api: Api, owner: Person, editor: PollLoader, kept: Kept
+    api: Api, owner: Person, editor: ImageClient, kept: Kept
 ) -> None:
     poll = await api.poll(owner)
     picture = image("PNG")
@@ -201,7 +203,7 @@ async def test_five_mebibytes_and_not_one_byte_more(
 
 @pytest.mark.parametrize("name", list(REFUSED))
 async def test_refused_and_nothing_stored(
-    api: Api, owner: Person, editor: PollLoader, kept: Kept, name: str
+    api: Api, owner: Person, editor: ImageClient, kept: Kept, name: str
 ) -> None:
     poll = await api.poll(owner)
     before = kept.names()
@@ -212,7 +214,7 @@ async def test_refused_and_nothing_stored(
 
 @pytest.mark.parametrize("name", list(BOMBS))
 async def test_bombs_are_too_large_and_nothing_is_stored(
-    api: Api, owner: Person, editor: PollLoader, kept: Kept, name: str
+    api: Api, owner: Person, editor: ImageClient, kept: Kept, name: str
 ) -> None:
     poll = await api.poll(owner)
     before = kept.names()
@@ -220,7 +222,7 @@ async def test_bombs_are_too_large_and_nothing_is_stored(
     assert kept.names() <= before
 
 
-async def test_images_of_ours_are_shown_and_never_run(api: Api, owner: Person, editor: PollLoader) -> None:
+async def test_images_of_ours_are_shown_and_never_run(api: Api, owner: Person, editor: ImageClient) -> None:
     option = await editor.give(await api.poll(owner), image())
     if not option["imageUrl"].startswith("/"):
         assert option["imageUrl"].startswith("http://")
@@ -255,7 +257,7 @@ async def test_other_names_are_not_found(api: Api, name: str) -> None:
 
 
 async def test_editing_at_once_leaves_the_image_that_the_poll_names(
-    api: Api, owner: Person, editor: PollLoader, kept: Kept
+    api: Api, owner: Person, editor: ImageClient, kept: Kept
 ) -> None:
     poll = await api.poll(owner)
     before = kept.names()
@@ -272,24 +274,28 @@ async def test_editing_at_once_leaves_the_image_that_the_poll_names(
     await eventually(new, lambda names: len(names) == 2)
 
 
-async def test_only_so_many_are_taken_at_once(api: Api, owner: Person, editor: PollLoader) -> None:
+async def begin(
+    api: Api, editor: ImageClient, owner: Person, poll: dict[str, Any], body: bytes, length: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """An upload whose last bytes are missing."""
+    address = urlsplit(api.server.url())
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    head = [
+        f"PUT {editor.path(poll)} HTTP/1.1",
+        f"Host: {address.netloc}",
+        f"Authorization: Bearer {owner.token}",
+        f"Content-Length: {length}",
+    ]
+    writer.write("\r\n".join([*head, "", ""]).encode() + body)
+    return reader, writer
+
+
+async def test_one_user_has_so_many_uploads_at_once_and_others_are_not_kept_out(
+    api: Api, owner: Person, editor: ImageClient
+) -> None:
     polls = [await api.poll(owner) for _ in range(20)]
     picture = image()
-    address = urlsplit(api.server.url())
-
-    async def begin(poll: dict[str, Any]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """An upload of which the last bytes lack."""
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        head = [
-            f"PUT {editor.path(poll)} HTTP/1.1",
-            f"Host: {address.netloc}",
-            f"Authorization: Bearer {owner.token}",
-            f"Content-Length: {len(picture)}",
-        ]
-        writer.write("\r\n".join([*head, "", ""]).encode() + picture[:-12])
-        return reader, writer
-
-    uploads = [await begin(poll) for poll in polls]
+    uploads = [await begin(api, editor, owner, poll, picture[:-12], len(picture)) for poll in polls]
     answers = {asyncio.create_task(reader.readline()): writer for reader, writer in uploads}
 
     async def answered() -> list[bytes]:
@@ -298,6 +304,8 @@ async def test_only_so_many_are_taken_at_once(api: Api, owner: Person, editor: P
     refused = await eventually(answered, lambda found: len(found) == 4)
     assert {line.split()[1] for line in refused} == {b"429"}
     problem(await editor.put(polls[0], picture), "RATE_LIMITED")
+    other = await api.user()
+    ok(await editor.put(await api.poll(other), picture, who=other))
     (await api.vote(owner, polls[0]["id"], [polls[0]["options"][0]["id"]])).fresh()
     for answer, writer in answers.items():
         if not answer.done():
@@ -307,6 +315,31 @@ async def test_only_so_many_are_taken_at_once(api: Api, owner: Person, editor: P
     await editor.give(polls[0], picture)
     for writer in answers.values():
         writer.close()
+
+
+async def test_received_bytes_of_all_uploads_are_limited(api: Api, editor: ImageClient) -> None:
+    uploads = []
+    for _ in range(2):
+        owner = await api.user()
+        poll = await api.poll(owner)
+        uploads += [await begin(api, editor, owner, poll, bytes(5 << 20)[:-1], 5 << 20) for _ in range(14)]
+    lines = [asyncio.create_task(reader.readline()) for reader, _ in uploads]
+
+    async def refused() -> list[bytes]:
+        return [line.result() for line in lines if line.done()]
+
+    found = await eventually(refused, lambda found: len(found) >= 2, 20)
+    assert {line.split()[1] for line in found} == {b"429"}
+    for line, (_, writer) in zip(lines, uploads, strict=True):
+        writer.close()
+        line.cancel()
+    owner = await api.user()
+    poll = await api.poll(owner)
+
+    async def taken() -> int:
+        return (await editor.put(poll, image(), who=owner)).status_code
+
+    await eventually(taken, lambda status: status == 200)
 
 
 async def test_readyz_says_where_images_are(server: Server) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.images.conftest import Bucket, PollLoader, bucket_of
+from tests.images.conftest import Bucket, ImageClient, bucket_of
 from tests.images.samples import image
 from tests.plugin import not_tested
 from tools.harness.http import Api, Person, ok, problem
@@ -46,7 +46,7 @@ def _left_behind(server: Server) -> Callable[[], Awaitable[list[str]]]:
     return found
 
 
-async def stored_again(editor: PollLoader, poll: dict[str, Any]) -> dict[str, str]:
+async def stored_again(editor: ImageClient, poll: dict[str, Any]) -> dict[str, str]:
     async def put() -> Any:
         return await editor.put(poll, image(), allow_5xx=True)
 
@@ -60,12 +60,12 @@ async def test_uploads_get_unavailable_and_votes_do_not_notice(tmp_path: Path) -
             serving(tmp_path / "server", bucket_of(s3.url).settings) as server,
         ):
             async with Api(server) as api:
-                await _outage(s3, server, PollLoader(api, await api.user()))
+                await _outage(s3, server, ImageClient(api, await api.user()))
     except Missing as error:
         not_tested(error)
 
 
-async def _outage(s3: MinIO, server: Server, editor: PollLoader) -> None:
+async def _outage(s3: MinIO, server: Server, editor: ImageClient) -> None:
     api, owner = editor.api, editor.owner
     poll, other = await api.poll(owner), await api.poll(owner)
     shown = await editor.give(poll, image())
@@ -96,7 +96,7 @@ async def _outage(s3: MinIO, server: Server, editor: PollLoader) -> None:
 async def test_an_upload_that_s3_refuses_leaves_nothing_behind(bucket: Bucket, tmp_path: Path) -> None:
     with serving(tmp_path, replace(bucket, secret="wrong-secret").settings) as server:
         async with Api(server) as api:
-            editor = PollLoader(api, await api.user())
+            editor = ImageClient(api, await api.user())
             poll = await api.poll(editor.owner)
             problem(await editor.put(poll, image(), allow_5xx=True), "UNAVAILABLE")
             await shows(api, "away")
@@ -116,7 +116,7 @@ async def test_a_start_while_s3_is_away(tmp_path: Path) -> None:
                     await votes_as_ever(api, owner)
                     poll = await api.poll(owner)
                     s3.start()
-                    await stored_again(PollLoader(api, owner), poll)
+                    await stored_again(ImageClient(api, owner), poll)
     except Missing as error:
         not_tested(error)
 
@@ -125,7 +125,7 @@ async def test_images_on_disk_are_there_after_a_kill(tmp_path: Path) -> None:
     server = Server(tmp_path).start()
     try:
         async with Api(server) as api:
-            editor = PollLoader(api, await api.user())
+            editor = ImageClient(api, await api.user())
             poll = await api.poll(editor.owner)
             option = await editor.give(poll, image())
             before = (await editor.look(option["imageUrl"])).content

@@ -1,11 +1,11 @@
-"""Images of options: checked, made small, stored, then put into the poll by an edit like any other.
+"""Option images: scaled down, stored, then added to the poll by an ordinary edit.
 
-Store the new ones, commit the edit, delete the old ones: a poll never names an image that is not there. What a crash
-leaves behind in between is an image that nobody names.
+Order: store the new files, commit the edit, delete the old files. A poll therefore never names a missing image. A crash in
+between leaves files that no poll names.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -18,20 +18,25 @@ from ...domain.polls import Option, OptionView, Rules, image_files, is_image_fil
 from ...domain.users import Identity
 from ...domain.values import new_id
 from ...ports.database import Database
+from ...ports.image_processing import ImageProcessor
 from ...ports.image_storage import NotKept, Storage
 from ...repositories import polls as model
 from ...utils import logger
-from .image_processing import ImageProcessor
 from .poll_loader import PollLoader
 from .poll_reader import PollReader
 
 CONTENT_TYPE: Final = "image/webp"
 MAX_BYTES: Final = 5 << 20
-MAX_UPLOADS: Final = 16
+UPLOADS_PER_USER: Final = 16
+UPLOAD_BYTES: Final = 128 << 20
+"""Received and not yet stored, over all uploads. A client that sends nothing takes nothing."""
 DISCARD_WAIT_SECONDS: Final = 0.5
 MAX_DISCARDS: Final = 256
 CLOSE_SECONDS: Final = 2.0
 CACHE_BYTES: Final = 32 << 20
+
+Body = Callable[[Callable[[int], None]], Awaitable[bytes]]
+"""Reads an upload. Calls its argument with the size of each part as it arrives."""
 
 log = logger.get(__name__)
 
@@ -43,29 +48,28 @@ class OptionImages:
         editor: PollLoader,
         reader: PollReader,
         storage: Storage,
-        pictures: ImageProcessor,
+        processor: ImageProcessor,
     ) -> None:
         self._database = database
         self._editor = editor
         self._reader = reader
         self._storage = storage
-        self._pictures = pictures
-        self._uploads = 0
+        self._processor = processor
+        self._uploads: Counter[str] = Counter()
+        self._upload_bytes = 0
         self._discarding: set[asyncio.Task[None]] = set()
         self._fetching: dict[str, asyncio.Task[bytes]] = {}
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached = 0
 
-    async def put(
-        self, identity: Identity, poll_id: str, option_id: str, body: Callable[[], Awaitable[bytes]]
-    ) -> OptionView:
-        """Give an option this image. ``body`` is read only where the user may do so.
+    async def put(self, identity: Identity, poll_id: str, option_id: str, body: Body) -> OptionView:
+        """Give an option this image. ``body`` is read only if the user may do so.
 
-        Raises ``TOO_LARGE``, ``UNSUPPORTED_MEDIA``, and ``RATE_LIMITED`` where ``MAX_UPLOADS`` are under way.
+        Raises ``TOO_LARGE``, ``UNSUPPORTED_MEDIA``, and ``RATE_LIMITED`` above ``UPLOADS_PER_USER`` or ``UPLOAD_BYTES``.
         """
         await self._may_edit(identity, poll_id, option_id)
-        with self._upload():
-            pictures = await self._pictures.shrink(await body())
+        with self._upload(identity.user.id) as count:
+            pictures = await self._processor.shrink(await body(count))
             image = new_id()
             kept: list[str] = []
             try:
@@ -82,12 +86,12 @@ class OptionImages:
         return option_view(option, self._storage.url)
 
     async def remove(self, identity: Identity, poll_id: str, option_id: str) -> None:
-        """Also where there is none: then nothing changes."""
+        """Without an image, nothing changes."""
         await self._may_edit(identity, poll_id, option_id)
         await self._set(poll_id, option_id, None)
 
     async def read(self, name: str) -> bytes:
-        """The WebP of that name; ``NOT_FOUND``. What many ask for at once is fetched once."""
+        """The WebP file of that name. Concurrent requests for one name fetch it once. Raises ``NOT_FOUND``."""
         if not is_image_file(name):
             raise PollroomError("NOT_FOUND")
         if (known := self._cache.get(name)) is not None:
@@ -100,7 +104,7 @@ class OptionImages:
         return await asyncio.shield(task)
 
     async def discard(self, images: Collection[str]) -> None:
-        """Delete what no poll names any more; failures are logged. Goes on after a short wait, and at once for none."""
+        """Delete images that no poll names any more. Waits for ``DISCARD_WAIT_SECONDS`` at most; failures are logged."""
         await self._discard_files([name for image in images for name in image_files(image)])
 
     async def _discard_files(self, names: Collection[str]) -> None:
@@ -115,7 +119,7 @@ class OptionImages:
         await asyncio.wait({task}, timeout=DISCARD_WAIT_SECONDS)
 
     async def discard_all(self, poll_id: str) -> None:
-        """The images of a poll that was deleted."""
+        """Delete the images of a deleted poll."""
         try:
             rules = await model.find(self._database, poll_id)
         except PollroomError:
@@ -124,7 +128,7 @@ class OptionImages:
             await self.discard(named(rules) if rules else ())
 
     async def close(self) -> None:
-        """Let deletions end, for as long as a server that stops may take."""
+        """Wait up to ``CLOSE_SECONDS`` for deletions to finish."""
         if self._discarding:
             await asyncio.wait(self._discarding, timeout=CLOSE_SECONDS)
         for task in list(self._discarding):
@@ -135,14 +139,27 @@ class OptionImages:
         _position(reading.rules, option_id)
 
     @contextmanager
-    def _upload(self) -> Iterator[None]:
-        if self._uploads >= MAX_UPLOADS:
+    def _upload(self, user_id: str) -> Iterator[Callable[[int], None]]:
+        """Yields what counts received bytes."""
+        if self._uploads[user_id] >= UPLOADS_PER_USER:
             raise PollroomError("RATE_LIMITED", retry_after=1.0)
-        self._uploads += 1
+        self._uploads[user_id] += 1
+        received = 0
+
+        def count(size: int) -> None:
+            nonlocal received
+            received += size
+            self._upload_bytes += size
+            if self._upload_bytes > UPLOAD_BYTES:
+                raise PollroomError("RATE_LIMITED", retry_after=1.0)
+
         try:
-            yield
+            yield count
         finally:
-            self._uploads -= 1
+            self._upload_bytes -= received
+            self._uploads[user_id] -= 1
+            if not self._uploads[user_id]:
+                del self._uploads[user_id]
 
     async def _set(self, poll_id: str, option_id: str, image: str | None) -> Option:
         replaced: str | None = None
@@ -164,7 +181,7 @@ class OptionImages:
         return rules.options[_position(rules, option_id)]
 
     async def _take_back(self, poll_id: str, image: str, kept: Collection[str], error: BaseException) -> None:
-        """Delete what may be kept of a new image whose edit failed. Where that is not known SQL is asked; else it stays."""
+        """Delete the files of a new image whose edit failed. If the outcome is unknown, ask SQL; if SQL is away, keep them."""
         refused = isinstance(error, PollroomError) and error.code not in ("UNAVAILABLE", "INTERNAL")
         try:
             if not refused:

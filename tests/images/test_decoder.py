@@ -1,9 +1,8 @@
-"""What becomes of the bytes that somebody sends as an image."""
+"""What the decoder makes of the bytes of an upload."""
 
 import io
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from app.domain.errors import PollroomError
-from app.services.polls.image_processing import MAX_PIXELS_ELSE, SECONDS, ImageProcessor, shrink
-from tests.images.samples import BOMBS, FORMATS, REFUSED, image, noise, opened, png_of
+from app.adapters.image_decoder import MAX_PIXELS_ELSE, OK, TOO_LARGE, UNSUPPORTED, answer, shrink
+from tests.images.samples import (
+    BOMBS,
+    FORMATS,
+    REFUSED,
+    TAKEN,
+    image,
+    noise,
+    opened,
+    png_of,
+    turned,
+    wide_png,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCK = threading.Lock()
 
 pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 
 
 def both(data: bytes) -> tuple[Image.Image, Image.Image]:
-    large, small = map(opened, shrink(data, LOCK))
+    large, small = map(opened, shrink(data))
     assert large.format == small.format == "WEBP"
     return large, small
 
@@ -106,7 +114,7 @@ def test_it_stands_upright_and_metadata_goes(format: str) -> None:
     out = io.BytesIO()
     picture.save(out, format, exif=exif, icc_profile=b"profile of somebody", xmp=b"<x:of-somebody/>")
     assert b"of somebody" in out.getvalue()
-    encoded = shrink(out.getvalue(), LOCK)
+    encoded = shrink(out.getvalue())
     large = opened(encoded[0]).convert("L")
     assert large.size == (683, 1024)
     assert large.getpixel((600, 100)) < 40  # type: ignore[operator]
@@ -125,25 +133,43 @@ def test_several_shots_in_one_jpeg_are_taken_as_cameras_write_them() -> None:
     assert large.getpixel((30, 30))[0] > 200  # type: ignore[index]
 
 
-def test_padding_behind_an_image_is_none_of_its_business() -> None:
-    for format in FORMATS:
-        both(image(format) + b"\0\0\r\n")
-
-
 @pytest.mark.parametrize("name", list(REFUSED))
-def test_refused(name: str) -> None:
-    with pytest.raises(PollroomError) as caught:
-        shrink(REFUSED[name](), LOCK)
-    assert caught.value.code == "UNSUPPORTED_MEDIA"
+def test_what_is_no_whole_image_is_unsupported(name: str) -> None:
+    assert answer(REFUSED[name]())[0] == UNSUPPORTED
+
+
+@pytest.mark.parametrize("name", list(TAKEN))
+def test_an_image_is_taken_and_the_rest_of_the_file_is_dropped(name: str) -> None:
+    for encoded in shrink(TAKEN[name]()):
+        opened(encoded)
+        assert int.from_bytes(encoded[4:8], "little") + 8 == len(encoded)
+        assert not any(word in encoded for word in (b"<", b"%PDF", b"PK\x05", b"ftyp", b"SEF"))
+
+
+def test_a_photo_is_turned_although_another_exif_tag_has_an_odd_type() -> None:
+    assert both(turned())[0].size == (20, 40)
+
+
+@pytest.mark.parametrize(
+    ("colour_type", "pixels", "clear"),
+    [
+        (0, [(40_000,), (40_001,)], (40_001,)),
+        (2, [(40_000, 1000, 1000), (1000, 1000, 60_000)], (1000, 1000, 60_000)),
+    ],
+    ids=["grey", "rgb"],
+)
+def test_a_png_of_16_bits_keeps_its_transparent_colour(
+    colour_type: int, pixels: list[tuple[int, ...]], clear: tuple[int, ...]
+) -> None:
+    large, _ = both(wide_png(colour_type, pixels, clear))
+    assert [large.getpixel((x, 0))[3] for x in (0, 1)] == [255, 0]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("name", list(BOMBS))
 def test_too_many_pixels(name: str) -> None:
     data = BOMBS[name]()
     assert len(data) < 300_000
-    with pytest.raises(PollroomError) as caught:
-        shrink(data, LOCK)
-    assert caught.value.code == "TOO_LARGE"
+    assert answer(data)[0] == TOO_LARGE
 
 
 def test_as_many_pixels_as_allowed() -> None:
@@ -163,12 +189,7 @@ def test_as_many_pixels_as_allowed() -> None:
 def test_whatever_is_changed_it_is_an_image_or_refused(format: str, at: float, new: bytes, gone: int) -> None:
     data = noise((40, 30), format)
     place = int(at * len(data))
-    code = ""
-    try:
-        both(data[:place] + new + data[place + gone :])
-    except PollroomError as error:
-        code = error.code
-    assert code in ("", "UNSUPPORTED_MEDIA", "TOO_LARGE")
+    assert answer(data[:place] + new + data[place + gone :])[0] in (OK, UNSUPPORTED, TOO_LARGE)
 
 
 @settings(max_examples=100, deadline=None)
@@ -177,15 +198,13 @@ def test_whatever_is_changed_it_is_an_image_or_refused(format: str, at: float, n
     rest=st.binary(max_size=300),
 )
 def test_noise_behind_a_signature_is_refused(start: bytes, rest: bytes) -> None:
-    with pytest.raises(PollroomError) as caught:
-        shrink(start + rest, LOCK)
-    assert caught.value.code in ("UNSUPPORTED_MEDIA", "TOO_LARGE")
+    assert answer(start + rest)[0] in (UNSUPPORTED, TOO_LARGE)
 
 
 # Prints by how many MiB the largest image that is taken raised the process's peak.
 PEAK = """
-import io, sys, threading
-from app.services.pictures import shrink
+import io, sys
+from app.adapters.image_decoder import shrink
 
 def peak():
     return next(int(line.split()[1]) >> 10 for line in open("/proc/self/status") if line.startswith("VmHWM"))
@@ -193,7 +212,7 @@ def peak():
 data = sys.stdin.buffer.read()
 before = peak()
 try:
-    shrink(data, threading.Lock())
+    shrink(data)
 except Exception as error:
     print(repr(error), file=sys.stderr)
 print(peak() - before)
@@ -214,16 +233,3 @@ def test_memory_is_bounded(data: Any, most: int) -> None:
     command = [sys.executable, "-W", "ignore", "-c", PEAK]
     done = subprocess.run(command, input=data(), capture_output=True, cwd=ROOT, check=True)
     assert int(done.stdout) < most, done.stderr
-
-
-async def test_a_decoder_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert SECONDS < 30
-    monkeypatch.setattr("app.services.polls.image_processing.SECONDS", 0.2)
-    pictures = ImageProcessor()
-    with pictures._large:
-        with pytest.raises(PollroomError) as caught:
-            await pictures.shrink(image(size=(4000, 2500)))
-        assert caught.value.code == "UNAVAILABLE"
-        monkeypatch.undo()  # what follows may take as long as it takes here
-        assert len(await pictures.shrink(image())) == 2
-    pictures.close()
