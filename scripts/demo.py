@@ -1,6 +1,6 @@
-"""``scripts/demo``: two servers, a worker, MariaDB, Redis and voters; then tally, acknowledged votes and SQL compared.
+"""``scripts/demo``: two servers, a worker, MariaDB, Redis and voters; compares tally, acknowledged votes and SQL.
 
-``scripts/demo --all`` is ``demo_all.py``.
+``scripts/demo --all`` runs the package ``scripts.demo_all`` instead.
 """
 
 import asyncio

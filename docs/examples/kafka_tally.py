@@ -1,4 +1,4 @@
-"""Tallies of all polls from Kafka alone: python kafka_tally.py localhost:9092 pollroom.votes (needs aiokafka)."""
+"""Keep the tallies of all polls from Kafka alone: ``python kafka_tally.py localhost:9092 pollroom.votes``. Needs aiokafka."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ class Tallies:
         self.ballots: dict[str, dict[str, dict]] = {}
 
     def take(self, message: dict) -> bool:
-        """False for what is known, or older: of each voter of a poll the ballot with the highest n counts."""
+        """Return False for a duplicate or older ballot. For each voter of a poll, the highest ``n`` counts."""
         voters = self.ballots.setdefault(message["poll"], {})
         known = voters.get(message["voter"])
         if message["v"] != 1 or (known and known["n"] >= message["n"]):

@@ -1,15 +1,15 @@
-// A poll's room over a raw WebSocket, for browsers and Node 22: reconnects, and sends a ballot until its answer is known.
+// Joins a poll's room over a raw WebSocket, in browsers and Node 22. Reconnects, and resends a ballot until it is answered.
 
-// Not again unchanged; neither is 4401 to a token that never held.
+// Do not reconnect after these, nor after 4401 if no token was ever accepted.
 const FINAL = new Set([1003, 1007, 1009, "POLL_DELETED", "NOT_FOUND", "left"]);
 const AGAIN = new Set(["UNAVAILABLE", "INTERNAL", "RATE_LIMITED"]);
 
 /**
- * `token()`: a fresh access token, or nothing to watch alone; asked again where it throws. `show` gets each newer
- * {poll?, tally, viewers?, …}. `over(why)`: it does not come back (a final close code or name).
+ * `token()` returns a fresh access token, or nothing to only watch; it is called again if it throws. `show` receives each
+ * newer {poll?, tally, viewers?, …}. `over(why)` is called when the client gives up, with a final close code or name.
  */
 export function join(url, code, token, show, over = () => {}) {
-    const ballots = new Map(); // id -> a ballot without an answer yet
+    const ballots = new Map(); // id -> ballot that has no answer yet
     let socket, pollId, newest, renewal, pulse, ahead, silent, joined, held, anonymous, ended, tries = 0;
     let pingInterval = 20, reconnect = { minDelay: 0.5, maxDelay: 30 };
 
@@ -20,12 +20,12 @@ export function join(url, code, token, show, over = () => {}) {
         return setTimeout(() => here === socket && !ended && task(), 1000 * seconds);
     };
 
-    /** Not before the token: without one a ballot is refused for good. */
+    /** Waits for the token, because a ballot without one is refused for good. */
     function cast({ id, optionIds }) {
         if (joined && (held || anonymous)) send({ type: "VOTE", pollId, optionIds, id });
     }
 
-    /** Where no token can be had the socket watches on, and ballots wait. */
+    /** If `token()` fails, the socket keeps watching and ballots wait. */
     async function authenticate() {
         const here = socket;
         let fresh;
@@ -79,7 +79,7 @@ export function join(url, code, token, show, over = () => {}) {
         ballots.delete(message.id);
     }
 
-    /** The highest (epoch, seq) is the newest; an equal one may bring the counts. */
+    /** The highest (epoch, seq) is the newest. An equal one may newly include the counts. */
     function update(message) {
         const { epoch, seq } = message.tally;
         if (newest && (epoch < newest.epoch || (epoch === newest.epoch && seq < newest.seq))) return;
@@ -100,13 +100,13 @@ export function join(url, code, token, show, over = () => {}) {
         watchOver();
     }
 
-    /** A network that went away closes nothing. */
+    /** Detects a lost network, which closes no socket. */
     function watchOver() {
         clearInterval(pulse);
         pulse = setInterval(() => (silent++ < 2 ? send({ type: "PING" }) : lost(1006)), 1000 * pingInterval);
     }
 
-    /** `why`: a close code, or what ends it for good. */
+    /** `why`: a close code, or one of the names in FINAL. */
     function lost(why) {
         socket.onmessage = socket.onclose = null;
         socket.close();
@@ -123,9 +123,9 @@ export function join(url, code, token, show, over = () => {}) {
         setTimeout(() => ended || open(), Math.random() * most * 1000);
     }
 
-    /** VOTE_ACCEPTED, or the ERROR that says why not. Rejects once the connection is over: the same id may be sent again. */
+    /** Resolves to VOTE_ACCEPTED or the ERROR. Rejects once the connection has ended; the same id may be sent again. */
     async function vote(optionIds, id = crypto.randomUUID()) {
-        if (ended || !/^[\w-]{1,64}$/.test(id)) throw new Error(ended ? "disconnected" : "not a ballot's id");
+        if (ended || !/^[\w-]{1,64}$/.test(id)) throw new Error(ended ? "disconnected" : "invalid ballot id");
         const ballot = ballots.get(id) ?? { id, optionIds };
         ballot.answer ??= new Promise((resolve, reject) => Object.assign(ballot, { resolve, reject }));
         ballots.set(id, ballot);
