@@ -31,7 +31,7 @@ def ledger(bench: Bench, results: Results) -> None:
     stack, size = bench.stack, bench.size
     polls = bench.polls()
     samples = results.new("ledger", "the ledger's script: CPU of Redis", "µs/ballot")
-    together, alone = "batches of up to 256 a partition", "one ballot a call"
+    together, alone = "batches of up to 256 per partition", "one ballot per call"
 
     async def measure() -> None:
         async with Redis.from_url(stack.redis_url) as client:

@@ -69,10 +69,10 @@ def connect(bench: Bench, results: Results) -> None:
                 bench.say(f"connect round {number + 1}: {sockets / seconds:.0f}/s, {used / sockets * 1e6:.0f} µs each, "
                           f"{asked} SQL statements")  # fmt: skip
     value = samples.median("Pollroom")
-    results.line("connect", "connect + JOIN_POLL a second", value, "/s", "at least 1,000", 1000, "high")
+    results.line("connect", "connect + JOIN_POLL per second", value, "/s", "at least 1,000", 1000, "high")
     results.line("connect", "  CPU of the web process", costs.median("Pollroom"), "µs")
     if stack.sql == "mariadb":
-        results.line("connect", "  SQL statements a JOIN_POLL", asked / sockets, "", "none (0.01)", 0.01)
+        results.line("connect", "  SQL statements per JOIN_POLL", asked / sockets, "", "none (0.01)", 0.01)
 
 
 def _statements(stack: Stack) -> int:
@@ -167,7 +167,7 @@ def _begins(stack: Stack, count: int) -> tuple[float, int]:
 
 
 def redis_memory(bench: Bench, results: Results) -> None:
-    """Redis: bytes of a voter in a poll and of an entry of the log."""
+    """Redis: bytes per voter in a poll and of an entry of the log."""
     stack = bench.stack
     people = stack.crowd(bench.size(1000, 20))
     polls = stack.polls(bench.size(20, 2))
@@ -193,10 +193,8 @@ def redis_memory(bench: Bench, results: Results) -> None:
     ]
     voter = statistics.mean(ballots) / len(people)
     assert entries == acks
-    results.line("redis-memory", "Redis, bytes of a voter in a poll", voter, "bytes", "at most 200", 200)
-    results.line(
-        "redis-memory", "Redis, bytes of an entry of the log", log / entries, "bytes", "at most 150", 150
-    )
+    results.line("redis-memory", "Redis, bytes per voter in a poll", voter, "bytes", "at most 200", 200)
+    results.line("redis-memory", "Redis, bytes per log entry", log / entries, "bytes", "at most 150", 150)
 
 
 def _usage(stack: Stack, key: Any) -> int:

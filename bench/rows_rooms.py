@@ -107,7 +107,7 @@ def fanout(bench: Bench, results: Results) -> None:
 
 
 def hot(bench: Bench, results: Results) -> None:
-    """One hot poll: CPU and deliveries a second at 1,000 and at 20,000 votes a second."""
+    """One hot poll: CPU and deliveries per second at 1,000 and at 20,000 votes per second."""
     stack, size = bench.stack, bench.size
     sockets, seconds = size(2000, 20), size(2.0, 0.5)
     rates = (size(1000, 100), size(20_000, 400))
@@ -141,16 +141,16 @@ def hot(bench: Bench, results: Results) -> None:
                 f"p99 {outcome.p99:.0f} ms, visible p99 {outcome.visible_p99:.0f} ms"
             )
     slow, fast = (deliveries.median(f"{rate:,} votes/s") for rate in rates)
-    what = f"one hot poll, deliveries a second at {rates[1]:,} and at {rates[0]:,} votes/s: difference"
+    what = f"one hot poll, deliveries per second at {rates[1]:,} and at {rates[0]:,} votes/s: difference"
     results.line("hot", what, abs(fast / slow - 1) * 100, "%", "at most 10 % (conflation)", 10)
     for rate in rates:
         name = f"{rate:,} votes/s"
         results.line("hot", f"  at {name}: CPU of the web process", used.median(name), "ms/s")
-        results.line("hot", f"  at {name}: votes a second that were reached", reached.median(name), "/s")
+        results.line("hot", f"  at {name}: votes per second reached", reached.median(name), "/s")
 
 
 def visible(bench: Bench, results: Results) -> None:
-    """From a vote to its being visible to all: 5,000 sockets in one room, 5,000 votes a second, load included."""
+    """From a vote to its being visible to all: 5,000 sockets in one room, 5,000 votes per second, load included."""
     stack, size = bench.stack, bench.size
     sockets, rate, seconds = size(5000, 50), size(5000, 100), size(4.0, 0.5)
     people = stack.crowd(size(1000, 20))
@@ -185,13 +185,13 @@ def visible(bench: Bench, results: Results) -> None:
     results.line("visible", what, samples.median("Pollroom"), "ms", "at most two ticks and 50 ms", 250)
     held = taken.median("Pollroom")
     goal = f"{rate} less 5 %"
-    results.line("visible", "  votes a second that were taken", held, "votes/s", goal, 0.95 * rate, "high")
+    results.line("visible", "  votes per second accepted", held, "votes/s", goal, 0.95 * rate, "high")
     results.line("visible", "  p99 of the first round, which does not count", cold.visible_p99, "ms")
     results.line("visible", "  p50", halves.median("Pollroom"), "ms")
 
 
 def many(bench: Bench, results: Results) -> None:
-    """10,000 polls with a vote a second and one viewer each: steady, nothing grows."""
+    """10,000 polls with one vote per second and one viewer each: steady, nothing grows."""
     stack, size = bench.stack, bench.size
     seconds = size(3.0, 0.5)
     polls, people = stack.polls(size(10_000, 20)), stack.crowd(size(1000, 20))
@@ -204,7 +204,7 @@ def many(bench: Bench, results: Results) -> None:
             other = polls[(number + turn) % len(polls)]
             plan.ballot(VOTE % (other.id, other.options[0]))
     plan.done()
-    used = results.new("many", f"{len(polls)} polls, a vote a second and one viewer each: CPU", "ms/s")
+    used = results.new("many", f"{len(polls)} polls, one vote per second and one viewer each: CPU", "ms/s")
     memory = []
     with stack.worker(), Load(plan.path, stack.port, stack.log("load")) as load:
         load.open()
@@ -219,7 +219,7 @@ def many(bench: Bench, results: Results) -> None:
             )
     results.line(
         "many",
-        f"{len(polls):,} polls, a vote a second and one viewer each: CPU",
+        f"{len(polls):,} polls, one vote per second and one viewer each: CPU",
         used.median("Pollroom"),
         "ms/s",
     )

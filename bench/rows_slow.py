@@ -34,7 +34,7 @@ def never_reads(port: int, poll_id: str) -> Iterator[None]:
 
 
 def slow(bench: Bench, results: Results) -> None:
-    """Vote to visible of 1,000 sockets in one room at 1,000 votes a second, with and without one that never reads."""
+    """Vote to visible of 1,000 sockets in one room at 1,000 votes per second, with and without one that never reads."""
     stack, size = bench.stack, bench.size
     sockets, rate, seconds = size(1000, 30), size(1000, 100), size(4.0, 0.5)
     people = stack.crowd(size(1000, 20))

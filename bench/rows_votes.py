@@ -117,7 +117,7 @@ def _votes(bench: Bench, results: Results, row: str, sockets: int, in_flight: in
         results.line(row, "  to auto-pipelined Node", ours / samples.median(PIPELINED), "x", "below 1", 1)
         results.line(row, "  to Node with our batching", ours / samples.median(BATCHING), "x")
     results.line(row, "  to the C echo", ours / samples.median(ECHO), "x")
-    results.line(row, "  votes a second", rates.median(OURS), "votes/s")
+    results.line(row, "  votes per second", rates.median(OURS), "votes/s")
 
 
 def forget(bench: Bench) -> None:
@@ -178,7 +178,7 @@ def http_votes(bench: Bench, results: Results) -> None:
     results.line("http", title, ours, "µs/vote", "at most 120 µs", 120)
     if FASTAPI in samples:
         results.line("http", f"  to {FASTAPI}", ours / samples.median(FASTAPI), "x", "at most a third", 1 / 3)
-    results.line("http", "  votes a second", rates.median(OURS), "votes/s")
+    results.line("http", "  votes per second", rates.median(OURS), "votes/s")
 
 
 def _request(person: Person, poll: Poll) -> str:
@@ -195,7 +195,7 @@ def durable(bench: Bench, results: Results) -> None:
     polls, people = bench.polls(), stack.people(size(100, 10))
     ballots = size(50_000, 200)
     plan = first_votes(Plan(bench.path("durable.plan")), people, polls, len(people))
-    samples = results.new("durable", "votes a second, 100 sockets x 10 in flight", "votes/s")
+    samples = results.new("durable", "votes per second, 100 sockets x 10 in flight", "votes/s")
     with Load(plan, stack.port, stack.log("load")) as load:
         load.open()
         load.run(60, ballots // 10, 10)
@@ -212,7 +212,13 @@ def durable(bench: Bench, results: Results) -> None:
             stack.redis.config_set("appendfsync", "always")
     ratio = samples.median(DURABLE) / samples.median(NOT_DURABLE)
     results.line(
-        "durable", "votes a second, durable to not durable", ratio, "x", "at least 0.85", 0.85, "high"
+        "durable",
+        "votes per second, durable relative to not durable",
+        ratio,
+        "x",
+        "at least 0.85",
+        0.85,
+        "high",
     )
     results.line("durable", "  the disk's fdatasync, p50", fsync_p50_ms(bench.folder), "ms")
 
