@@ -12,6 +12,7 @@ from ..adapters.image_processes import ImageProcesses
 from ..adapters.image_storage import LocalStorage, S3Storage
 from ..adapters.redis.connection.cluster import open_client, servers
 from ..adapters.redis.connection.durability import durability
+from ..adapters.redis.connection.topology import is_cluster
 from ..adapters.redis.ledger.codec import parse_state
 from ..adapters.redis.pubsub.bus import RedisBus
 from ..adapters.redis.pubsub.sharded_bus import ShardedBus
@@ -20,7 +21,7 @@ from ..domain.values import new_id
 from ..http.application import Services, application
 from ..services.accounts.password_hashing import PasswordHashing
 from ..services.accounts.sessions import CHANNEL, Sessions
-from ..services.health import Check, Readiness
+from ..services.health import Check, Probe, Readiness
 from ..services.polls.option_images import OptionImages
 from ..services.polls.polls import Polls
 from ..services.rooms.broadcaster import Broadcaster
@@ -39,6 +40,7 @@ from .metrics import Figures, Sources
 from .resources import Resources, running
 
 REVOKED_SECONDS = 5.0
+PROBE_EXPIRY_MS = 60_000
 
 _log = logger.get(__name__)
 
@@ -137,12 +139,21 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             beside["kafka"] = kafka_lags
         if worker is not None:
             beside["worker"] = votes_stored
-        readiness = Readiness(needed, beside, lambda: bus.deaf)
+
+        async def redis_writes() -> None:
+            for partition in range(stores.keys.partitions if is_cluster(url) else 1):
+                await stores.client.set(stores.keys.probe(partition), "1", px=PROBE_EXPIRY_MS)
+            if stores.child is not None:
+                stores.child.check_folder()
+
+        probes: dict[str, Probe] = {"redis": redis_writes, "sql": database.probe}
+        readiness = Readiness(needed, beside, probes, lambda: bus.deaf)
         readiness.acknowledged = await acknowledged(stores)
         _log.info("durability", acknowledged=readiness.acknowledged)
 
         await auth.refresh_revoked()
         await running(stack, bus.run())
+        await running(stack, readiness.watch())
         await running(stack, broadcaster.run())
         stack.push_async_callback(broadcaster.close)
         await running(stack, _every(REVOKED_SECONDS, auth.refresh_revoked))

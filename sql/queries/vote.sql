@@ -135,6 +135,10 @@ SELECT poll_id, COUNT(*) AS n FROM dead_letters GROUP BY poll_id ORDER BY poll_i
 -- What the first migration fixed for good.
 SELECT value FROM settings WHERE name = :name;
 
+-- name: setting.probe
+-- A write that shows whether the database takes writes.
+INSERT INTO settings (name, value) VALUES ('probe', :value) {{upsert(name)}} value = {{new(value)}};
+
 -- name: setting.insert
 -- Once only.
 INSERT INTO settings (name, value) VALUES (:name, :value);

@@ -17,6 +17,7 @@ from app.adapters.sql import mysql
 from app.adapters.sql.database import Session, SqlDatabase
 from app.domain.errors import BadRow, DuplicateKey, PollroomError
 from app.ports.database import Value
+from tools.harness.wait import eventually
 from tools.servers import fresh_database, mariadb
 
 
@@ -404,3 +405,49 @@ async def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
             await refused(put(database, "a"))
             server.start()
             assert await asyncio.gather(*(value(database, f"n{n}") for n in range(8))) == ["1"] * 8
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_closing_after_the_server_ended_idle_connections_does_not_fail(
+    mariadb_server_url: str, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    async def idle(database: SqlDatabase, together: asyncio.Barrier) -> int:
+        async with database.transaction() as q:
+            assert isinstance(q, Session)
+            (row,) = await q.fetch("SELECT CONNECTION_ID() AS id")
+            await q.execute("SET SESSION wait_timeout = 1")
+            await together.wait()
+            return int(row["id"])
+
+    async def work() -> None:
+        async with fresh_database(mariadb_server_url) as url, SqlDatabase(url) as other:
+            database = SqlDatabase(url)
+            await database.open()
+            together = asyncio.Barrier(3)
+            ids = set(await asyncio.gather(*(idle(database, together) for _ in range(3))))
+
+            async def alive() -> set[int]:
+                async with other.transaction() as q:
+                    assert isinstance(q, Session)
+                    return ids & {
+                        row["ID"] for row in await q.fetch("SELECT ID FROM information_schema.processlist")
+                    }
+
+            await eventually(alive, lambda found: not found, 10)
+            await database.close()
+
+    run(work())
+
+
+async def test_texts_survive_a_server_that_ignores_the_character_set_of_the_log_in(tmp_path: Path) -> None:
+    options = ("--skip-character-set-client-handshake", "--character-set-server=latin1")
+    text = "Ä€🗳"
+    with mariadb(tmp_path, *options) as server:
+        async with SqlDatabase(server.url) as database:
+            await database.migrate(1)
+            await put(database, "text", text)
+            assert await value(database, "text") == text
+            async with database.transaction() as q:
+                assert isinstance(q, Session)
+                (row,) = await q.fetch("SELECT HEX(value) AS stored FROM settings WHERE name = 'text'")
+            assert bytes.fromhex(row["stored"]).decode() == text

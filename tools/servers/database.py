@@ -15,7 +15,11 @@ from tools.servers.server import Server, running, talk
 
 
 class MariaDB(Server):
-    """``url``: the root user, the database ``test``."""
+    """``url``: the root user, the database ``test``. ``options``: further ones of the command line."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(folder)
+        self._more = options
 
     @property
     def url(self) -> str:
@@ -54,6 +58,7 @@ class MariaDB(Server):
             "--innodb-flush-log-at-trx-commit=1",
             "--key-buffer-size=1M",
             "--performance-schema=OFF",
+            *self._more,
         ]
 
     def ready(self) -> bool:
@@ -61,9 +66,9 @@ class MariaDB(Server):
 
 
 @contextmanager
-def mariadb(folder: Path) -> Iterator[MariaDB]:
+def mariadb(folder: Path, *options: str) -> Iterator[MariaDB]:
     """A MariaDB of its own (a few seconds). Raises ``Missing``."""
-    server = MariaDB(folder)
+    server = MariaDB(folder, *options)
     server.install()
     with running(server):
         yield server

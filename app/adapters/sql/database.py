@@ -58,8 +58,8 @@ class SqlDatabase:
         await self._driver.open()
         self._opened = True
         try:
-            async with self._lane(writes=False):
-                pass
+            async with self._lane(writes=False) as lane:
+                await self._driver.check(lane)
         except BaseException:
             await self.close()
             raise
@@ -72,7 +72,10 @@ class SqlDatabase:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 while self._idle:
-                    await self._idle.pop()[0].close()
+                    lane = self._idle.pop()[0]
+                    with suppress(Exception):  # the server may have ended an idle connection
+                        await lane.close()
+                    lane.drop()
                 await self._driver.close()
 
     async def __aenter__(self) -> "SqlDatabase":
@@ -135,6 +138,10 @@ class SqlDatabase:
                     raise migrations.MigrationError(
                         f"query {query.name} does not fit the schema ({said(error)}): run this version's `migrate`"
                     ) from error
+
+    async def probe(self) -> None:
+        """Write a row. Raises ``UNAVAILABLE`` with the server's error as its cause."""
+        await self.run("setting.probe", value=str(time.time_ns()))
 
     async def durability(self) -> tuple[bool | None, str]:
         """Whether a commit is on disk, and the setting that says so; none where it could not be read."""

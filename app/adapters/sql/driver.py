@@ -85,4 +85,7 @@ class Driver(Protocol):
 
     def no_table(self, error: BaseException) -> bool: ...
 
+    async def check(self, lane: Lane) -> None:
+        """Raise ``Denied`` if the server is set so that data would be damaged."""
+
     async def durability(self, lane: Lane) -> tuple[bool, str]: ...

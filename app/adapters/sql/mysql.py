@@ -16,8 +16,10 @@ from pymysql.cursors import RE_INSERT_VALUES
 from pymysql.err import InterfaceError, MySQLError
 
 from ...ports.database import Value
-from .driver import BUSY_SECONDS, STATEMENT_SECONDS, Fault, Lane
+from .driver import BUSY_SECONDS, STATEMENT_SECONDS, Denied, Fault, Lane
 from .query_files import Dialect, Query
+
+PROBE_TEXT: Final = "Ä€🗳"
 
 _authenticate = aiomysql.Connection._request_authentication
 
@@ -87,6 +89,14 @@ class MySQL:
 
     def no_table(self, error: BaseException) -> bool:
         return isinstance(error, MySQLError) and error.args[:1] == (1146,)
+
+    async def check(self, lane: Lane) -> None:
+        """``Denied`` if the connection does not carry every character."""
+        rows = await lane.fetch("SELECT HEX(CONVERT(%(text)s USING utf8mb4)) AS bytes", {"text": PROBE_TEXT})
+        if str(rows[0]["bytes"]).upper() != PROBE_TEXT.encode().hex().upper():
+            raise Denied(
+                "the connection does not use utf8mb4; check the server's init_connect and character sets"
+            )
 
     async def durability(self, lane: Lane) -> tuple[bool, str]:
         rows = await lane.fetch("SELECT @@innodb_flush_log_at_trx_commit AS flush", {})
@@ -179,6 +189,8 @@ class _MySQLLane:
     async def open(self) -> None:
         await self._connection.acquire()
         self._raw = self._connection.raw_connection
+        # By statement: a server with skip-character-set-client-handshake ignores what the client said at log-in.
+        await self.run("SET NAMES utf8mb4", {})
         await self.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", {})
         await self.run(f"SET SESSION innodb_lock_wait_timeout = {BUSY_SECONDS}", {})
         await self.run(statement_bound(STATEMENT_SECONDS), {})

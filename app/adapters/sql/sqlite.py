@@ -1,8 +1,9 @@
 """SQLite below ``database.py``."""
 
 import asyncio
+import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import aiosqlite
@@ -32,6 +33,7 @@ class SQLite:
         self._path = url.database
         self._backend = SQLiteBackend(url, timeout=BUSY_SECONDS)
         self._ending: set[asyncio.Future[Any]] = set()
+        self.identity = (0, 0)
 
     async def open(self) -> None:
         # aiosqlite leaves its thread behind where a file cannot be opened: find out without it.
@@ -40,6 +42,19 @@ class SQLite:
         except sqlite3.Error as error:
             raise unavailable() from error
         await self._backend.connect()
+        self.identity = self._identity()
+
+    def _identity(self) -> tuple[int, int]:
+        found = os.stat(self._path)
+        return found.st_dev, found.st_ino
+
+    def check_file(self) -> None:
+        """Raise ``OSError`` if the file was deleted or replaced: writes would go to a file that nobody can open again."""
+        if self._identity() != self.identity:
+            raise OSError(f"{self._path} was replaced while the server was running")
+
+    async def check(self, lane: Lane) -> None:
+        return None
 
     async def close(self) -> None:
         if self._ending:
@@ -47,7 +62,7 @@ class SQLite:
         await self._backend.disconnect()
 
     def lane(self) -> Lane:
-        return _SQLiteLane(self._backend, self._ending)
+        return _SQLiteLane(self._backend, self._ending, self.check_file)
 
     def fault(self, error: BaseException) -> Fault:
         if isinstance(error, UnicodeEncodeError | OverflowError | sqlite3.DataError):
@@ -87,7 +102,10 @@ _SQLITE_CODES: Final[Mapping[int, Fault]] = {
 
 
 class _SQLiteLane:
-    def __init__(self, backend: SQLiteBackend, ending: set[asyncio.Future[Any]]) -> None:
+    def __init__(
+        self, backend: SQLiteBackend, ending: set[asyncio.Future[Any]], check_file: Callable[[], None]
+    ) -> None:
+        self._check_file = check_file
         self._connection = backend.connection()
         self._raw: aiosqlite.Connection | None = None
         self._ending = ending
@@ -102,6 +120,7 @@ class _SQLiteLane:
         return self._raw
 
     async def open(self) -> None:
+        self._check_file()
         await self._connection.acquire()
         self._raw = self._connection.raw_connection
         self._open.row_factory = sqlite3.Row
@@ -111,7 +130,7 @@ class _SQLiteLane:
         await self.fetch("PRAGMA synchronous = FULL", {})
 
     async def alive(self) -> None:
-        return None
+        self._check_file()
 
     async def fetch(self, text: str, values: Mapping[str, Value]) -> list[dict[str, Any]]:
         return [dict(row) for row in await self._open.execute_fetchall(text, values)]

@@ -41,6 +41,10 @@ class Keys:
     def fence(self, partition: int) -> str:
         return f"{self.tag(partition)}:fence"
 
+    def probe(self, partition: int) -> str:
+        """Written in the background to see whether this Redis takes writes."""
+        return f"{self.tag(partition)}:probe"
+
     def log(self, partition: int, generation: int) -> str:
         return f"{self.tag(partition)}:log:{generation}"
 

@@ -78,6 +78,7 @@ class RedisServerProcess:
         self._redis = self._folder / "redis"
         self._binary = binary
         self._lock: int | None = None
+        self._identity = (0, 0)
         self._process: asyncio.subprocess.Process | None = None
         self.socket_path = socket_path(folder)
 
@@ -95,6 +96,8 @@ class RedisServerProcess:
         """Returns when the child answers, all data loaded. Raises ``AlreadyRunning`` or ``ServerProcessError``."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._redis.mkdir(mode=0o700, exist_ok=True)
+        found = os.stat(self._redis)
+        self._identity = (found.st_dev, found.st_ino)
         self._lock = await lock_folder(self._folder)
         try:
             self._binary = _fit(self._binary or find_binary(), self._redis)
@@ -107,6 +110,12 @@ class RedisServerProcess:
         except BaseException:
             await self.stop()
             raise
+
+    def check_folder(self) -> None:
+        """Raise ``OSError`` if the data folder was deleted or replaced under the running server."""
+        found = os.stat(self._redis)
+        if (found.st_dev, found.st_ino) != self._identity:
+            raise OSError(f"{self._redis} was replaced while the server was running")
 
     async def supervise(self) -> None:
         """Restart the child whenever it ends, until cancelled. Call after ``start``."""
