@@ -13,6 +13,7 @@ from ..adapters.redis.connection.client import connect
 from ..adapters.redis.connection.clock import RedisClock
 from ..adapters.redis.connection.cluster import Client, open_client, publish_command
 from ..adapters.redis.connection.keys import Keys
+from ..adapters.redis.connection.rights import check_rights
 from ..adapters.redis.connection.topology import is_cluster
 from ..adapters.redis.embedded.server_process import AlreadyRunning, RedisServerProcess
 from ..adapters.redis.ledger.fences import RedisFences
@@ -162,6 +163,7 @@ async def open_resources(settings: Settings, *, beside: bool = False) -> AsyncIt
         keys, clock = Keys(partitions), RedisClock()
         with naming("REDIS_URL", "Redis"):
             await awaited("Redis", lambda: _set(clock, client))
+            await awaited("Redis", lambda: check_rights(client, keys))
             publish = await publish_command(client)
         ledger = RedisLedger(client, keys, clock, queued_ballots=settings.max_queued_ballots, publish=publish)
         votes = RedisVoteLog(slow, keys)

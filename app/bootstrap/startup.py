@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from ..adapters.redis.connection.client import FAILED, REFUSED, SILENT, hopeless
+from ..adapters.redis.connection.rights import MissingRights
 from ..adapters.sql.driver import Denied, said
 from ..domain.errors import PollroomError
 from ..utils import logger
@@ -31,6 +32,8 @@ def naming(setting: str, what: str) -> Iterator[None]:
         yield
     except Denied as error:
         raise StartError(f"{setting}: {error}") from error
+    except MissingRights as error:
+        raise StartError(f"{setting}: {error}; docs/reliability.md lists the rights that it needs") from error
     except (PollroomError, *FAILED) as error:
         silent = isinstance(error, (PollroomError, *SILENT)) and not _in_vain(error)
         raise StartError(

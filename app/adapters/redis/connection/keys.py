@@ -45,6 +45,11 @@ class Keys:
         """Written in the background to see whether this Redis takes writes."""
         return f"{self.tag(partition)}:probe"
 
+    def rights(self) -> tuple[str, str, str]:
+        """Two keys and a channel of the forms in use, for trying what the user may do."""
+        tag = self.tag(0)
+        return f"{tag}:rights:1", f"{tag}:rights:2", f"{tag}:feed:rights"
+
     def log(self, partition: int, generation: int) -> str:
         return f"{self.tag(partition)}:log:{generation}"
 

@@ -1,0 +1,57 @@
+"""What the Redis user must be allowed to do. ``docs/reliability.md`` lists it for operators."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from .cluster import Client
+from .keys import Keys
+from .scripts import Scripts
+
+_DENIED: Final = ("permission", "can't run this command", "can't access")
+
+
+class MissingRights(Exception):
+    """The operator must grant them. ``str()`` names the commands, or the keys or channels."""
+
+
+async def check_rights(client: Client, keys: Keys) -> None:
+    """``MissingRights`` if the user lacks one. Other errors of Redis rise as they are."""
+    key, other, channel = keys.rights()
+    missing: list[str] = []
+    for name, reason in await _in_scripts(client, [key, other], channel, missing):
+        if not any(word in reason for word in _DENIED):
+            raise ResponseError(reason)
+        missing.append(name if "command" in reason else f"{name} ({reason})")
+    direct: dict[str, Callable[[], Awaitable[object]]] = {
+        "PING": client.ping,
+        "SET": lambda: client.set(keys.probe(0), "1", px=1),
+        "HGET": lambda: client.hget(key, "field"),
+        "XREAD": lambda: client.xread({key: "0"}, count=1),
+        "XLEN": lambda: client.xlen(key),
+        "XINFO STREAM": lambda: client.xinfo_stream(key),
+        "SCAN": lambda: client.scan(0, match=key, count=1),
+    }
+    for name, call in direct.items():
+        try:
+            await call()
+        except NoPermissionError:
+            missing.append(name)
+        except ResponseError as error:
+            if "no such key" not in str(error):
+                raise
+    if missing:
+        raise MissingRights(f"the Redis user may not run {', '.join(dict.fromkeys(missing))}")
+
+
+async def _in_scripts(
+    client: Client, both: list[str], channel: str, missing: list[str]
+) -> list[tuple[str, str]]:
+    try:
+        return [
+            (str(name), str(reason)) for name, reason in await Scripts(client).call("rights", both, [channel])
+        ]
+    except NoPermissionError as error:
+        missing.append("SCRIPT LOAD or EVALSHA" if "evalsha" not in str(error) else "EVALSHA")
+        return []
