@@ -162,8 +162,8 @@ async def open_resources(settings: Settings, *, beside: bool = False) -> AsyncIt
         stack.push_async_callback(slow.aclose)
         keys, clock = Keys(partitions), RedisClock()
         with naming("REDIS_URL", "Redis"):
-            await awaited("Redis", lambda: _set(clock, client))
             await awaited("Redis", lambda: check_rights(client, keys))
+            await awaited("Redis", lambda: _set(clock, client))
             publish = await publish_command(client)
         ledger = RedisLedger(client, keys, clock, queued_ballots=settings.max_queued_ballots, publish=publish)
         votes = RedisVoteLog(slow, keys)

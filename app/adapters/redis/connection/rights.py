@@ -9,7 +9,7 @@ from .cluster import Client
 from .keys import Keys
 from .scripts import Scripts
 
-_DENIED: Final = ("permission", "can't run this command", "can't access")
+_DENIED: Final = ("permission", "The user executing the script can't")
 
 
 class MissingRights(Exception):
@@ -23,7 +23,7 @@ async def check_rights(client: Client, keys: Keys) -> None:
     for name, reason in await _in_scripts(client, [key, other], channel, missing):
         if not any(word in reason for word in _DENIED):
             raise ResponseError(reason)
-        missing.append(name if "command" in reason else f"{name} ({reason})")
+        missing.append(_named(name, reason))
     direct: dict[str, Callable[[], Awaitable[object]]] = {
         "PING": client.ping,
         "SET": lambda: client.set(keys.probe(0), "1", px=1),
@@ -36,13 +36,19 @@ async def check_rights(client: Client, keys: Keys) -> None:
     for name, call in direct.items():
         try:
             await call()
-        except NoPermissionError:
-            missing.append(name)
+        except NoPermissionError as error:
+            missing.append(_named(name, str(error)))
         except ResponseError as error:
             if "no such key" not in str(error):
                 raise
     if missing:
-        raise MissingRights(f"the Redis user may not run {', '.join(dict.fromkeys(missing))}")
+        raise MissingRights(f"the Redis user lacks rights: {', '.join(dict.fromkeys(missing))}")
+
+
+def _named(command: str, reason: str) -> str:
+    if "channel" in reason:
+        return "channels {p*"
+    return "keys {p*" if " key" in reason else command
 
 
 async def _in_scripts(
@@ -53,5 +59,5 @@ async def _in_scripts(
             (str(name), str(reason)) for name, reason in await Scripts(client).call("rights", both, [channel])
         ]
     except NoPermissionError as error:
-        missing.append("SCRIPT LOAD or EVALSHA" if "evalsha" not in str(error) else "EVALSHA")
+        missing.append(_named("SCRIPT LOAD, EVALSHA", str(error)))
         return []
