@@ -3,7 +3,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ import uvloop
 from .adapters.redis.connection.client import REFUSED, SILENT
 from .adapters.redis.embedded.server_process import AlreadyRunning, ServerProcessError
 from .adapters.sql.migrations import MigrationError
-from .bootstrap.resources import NotMigrated, migrate, open_resources, remove_relay
+from .bootstrap.resources import NotMigrated, Resources, migrate, open_resources, remove_relay, worker_tasks
 from .bootstrap.server import serve, until_signalled
 from .bootstrap.settings import ConfigError, Settings
 from .bootstrap.startup import StartError
@@ -74,24 +75,23 @@ def worker() -> None:
 
     async def work(settings: Settings) -> int:
         async with open_resources(settings) as stores:
-            vote_worker, kafka = stores.worker(), stores.relay()
-            works = [vote_worker.run(), vote_worker.sweep(stores.ledger.read), stores.unloader().run()]
-            return await _until_stopped("The vote worker runs.", *works, *([kafka.run()] if kafka else []))
+            tasks = worker_tasks(stores, stores.worker(), stores.relay())
+            await _until_stopped("The vote worker runs.", stores, tasks)
+        return 0
 
     run(work)
 
 
-async def _until_stopped(says: str, *works: Coroutine[Any, Any, None]) -> int:
-    """The exit status: 1 where one of them ended by itself."""
+async def _until_stopped(
+    message: str, resources: Resources, tasks: Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
+) -> None:
+    """Run the tasks until SIGTERM or Ctrl-C."""
     stop = until_signalled()
-    tasks = [asyncio.ensure_future(work) for work in works]
-    stopping = asyncio.ensure_future(stop.wait())
-    click.echo(says)
-    await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    for task in (stopping, *tasks):
-        task.cancel()
-    await asyncio.gather(stopping, *tasks, return_exceptions=True)
-    return 0 if stop.is_set() else 1
+    async with AsyncExitStack() as stack:
+        for name, work in tasks.items():
+            await stack.enter_async_context(resources.supervisor.running(name, work))
+        click.echo(message)
+        await stop.wait()
 
 
 @cli.command()
@@ -107,7 +107,9 @@ def relay(remove: bool) -> None:
             raise ConfigError("KAFKA_BROKERS", "set for a relay")
         async with open_resources(settings) as stores:
             kafka = stores.relay()
-            return await _until_stopped("The relay runs.", kafka.run()) if kafka else 1
+            assert kafka is not None
+            await _until_stopped("The relay runs.", stores, {"relay": kafka.run})
+        return 0
 
     run(work)
 

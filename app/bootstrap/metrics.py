@@ -20,7 +20,7 @@ from ..services.rooms.connections import ConnectionRegistry
 from ..workers.vote_worker import VoteWorker
 
 PATIENCE_SECONDS = 1.0
-STATUSES = ("ready", "degraded", "deaf", "draining")
+STATUSES = ("ready", "degraded", "deaf", "failing", "draining")
 BATCH_SIZES = (1, 4, 16, 64, 256)
 
 

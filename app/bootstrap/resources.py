@@ -1,9 +1,8 @@
 """What keeps data, built and opened: database, Redis, the ledger with its delivery, storage."""
 
-import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +33,7 @@ from ..services.vote_log.kafka_relay import Relaying
 from ..services.vote_log.recorder import Recorder
 from ..services.voting.archived_polls import ArchivedPolls
 from ..utils import logger
+from ..utils.supervisor import Supervisor
 from ..workers.kafka_relay import Relay
 from ..workers.vote_worker import VoteWorker
 from .settings import ConfigError, Settings
@@ -67,6 +67,7 @@ class Resources:
     restorer: Restorer
     child: RedisServerProcess | None
     storage: LocalStorage | S3Storage
+    supervisor: Supervisor
 
     def worker(self) -> VoteWorker:
         recorder = Recorder(self.database)
@@ -133,6 +134,7 @@ async def open_resources(settings: Settings, *, beside: bool = False) -> AsyncIt
     ``beside``: where a server runs on the same ``DATA_DIR``, its Redis is used instead of being refused.
     """
     async with AsyncExitStack() as stack:
+        supervisor = Supervisor()
         url, child = settings.redis_url, None
         if url is None:
             child = RedisServerProcess(settings.data_dir)
@@ -144,7 +146,7 @@ async def open_resources(settings: Settings, *, beside: bool = False) -> AsyncIt
                     raise
             else:
                 stack.push_async_callback(child.stop)
-                await running(stack, child.supervise())
+                await stack.enter_async_context(supervisor.running("redis-server", child.supervise))
         if settings.embedded_database:
             await migrate(settings)
         with naming("DATABASE_URL", "the database"):
@@ -191,7 +193,9 @@ async def open_resources(settings: Settings, *, beside: bool = False) -> AsyncIt
             await awaited("Redis and SQL", verify_all)
 
         absent = ArchivedPolls(database, editor)
-        await running(stack, ledger.run(editor.load, absent.load, verify))
+        await stack.enter_async_context(
+            supervisor.running("ballots", lambda: ledger.run(editor.load, absent.load, verify))
+        )
         stack.push_async_callback(ledger.batcher.drain)
         yield Resources(
             settings=settings,
@@ -208,6 +212,7 @@ async def open_resources(settings: Settings, *, beside: bool = False) -> AsyncIt
             restorer=Restorer(database, fences, shelf),
             child=child,
             storage=storage,
+            supervisor=supervisor,
         )
 
 
@@ -231,21 +236,13 @@ async def _set(clock: RedisClock, client: Client) -> None:
     clock.heard(int(seconds) * 1000 + int(micros) // 1000, asked)
 
 
-async def running(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    """Run something for as long as the stack is open; should it fail, the process ends with its error."""
-    task = asyncio.ensure_future(work)
-    parent = asyncio.current_task()
-
-    def ended(done: "asyncio.Future[None]") -> None:
-        if not done.cancelled() and (error := done.exception()) is not None:
-            _log.error("a part of the server failed", error=repr(error), exc_info=error)
-            if parent is not None:
-                parent.cancel()
-
-    task.add_done_callback(ended)
-
-    async def stop() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    stack.push_async_callback(stop)
+def worker_tasks(
+    resources: Resources, worker: VoteWorker, relay: Relay | None
+) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+    """What a worker runs, by name: storing votes, closing polls, unloading idle polls, and the relay to Kafka, if any."""
+    tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+        "worker": worker.run,
+        "sweep": lambda: worker.sweep(resources.ledger.read),
+        "eviction": resources.unloader().run,
+    }
+    return tasks | ({"relay": relay.run} if relay else {})

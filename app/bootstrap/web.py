@@ -1,9 +1,11 @@
 """The composition root: the services and transports of a web process on opened stores. Nothing else wires; tests use it, too."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -37,7 +39,7 @@ from ..websocket.rooms import WebSocketRooms
 from ..websocket.socket import Limits
 from ..workers.vote_worker import VoteWorker
 from .metrics import Figures, Sources
-from .resources import Resources, running
+from .resources import Resources, worker_tasks
 
 REVOKED_SECONDS = 5.0
 PROBE_EXPIRY_MS = 60_000
@@ -60,6 +62,7 @@ class Web:
 async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator[Web]:
     """The services and transports of a web process, running."""
     settings, database, ledger, clock = stores.settings, stores.database, stores.ledger, stores.clock
+    supervisor = stores.supervisor
     url = settings.redis_url or (stores.child.url if stores.child else "")
     async with AsyncExitStack() as stack:
         listener = open_client(url, timeout=None)
@@ -81,7 +84,8 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         stack.push_async_callback(processes.close)
         images = OptionImages(database, stores.editor, stores.reader, stores.storage, processes)
         stack.push_async_callback(images.close)
-        await running(stack, _prepare(stores.storage))
+        preparing = asyncio.create_task(_prepare(stores.storage))
+        stack.callback(preparing.cancel)
         polls = Polls(database, ledger, clock, stores.editor, stores.reader, images, settings.jwt_secret)
         votes = Votes(ledger, stores.reader)
         broadcaster = Broadcaster(
@@ -147,22 +151,21 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
                 stores.child.check_folder()
 
         probes: dict[str, Probe] = {"redis": redis_writes, "sql": database.probe}
-        readiness = Readiness(needed, beside, probes, lambda: bus.deaf)
+        readiness = Readiness(needed, beside, probes, lambda: bus.deaf, supervisor.failing)
         readiness.acknowledged = await acknowledged(stores)
         _log.info("durability", acknowledged=readiness.acknowledged)
 
         await auth.refresh_revoked()
-        await running(stack, bus.run())
-        await running(stack, readiness.watch())
-        await running(stack, broadcaster.run())
+        for name, work in (("pubsub", bus.run), ("probes", readiness.watch), ("feeds", broadcaster.run)):
+            await stack.enter_async_context(supervisor.running(name, work))
         stack.push_async_callback(broadcaster.close)
-        await running(stack, _every(REVOKED_SECONDS, auth.refresh_revoked))
+        tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "sessions": partial(_every, REVOKED_SECONDS, auth.refresh_revoked)
+        }
         if worker is not None:
-            await running(stack, worker.run())
-            await running(stack, worker.sweep(ledger.read))
-            await running(stack, stores.unloader().run())
-        if relay is not None:
-            await running(stack, relay.run())
+            tasks |= worker_tasks(stores, worker, relay)
+        for name, task in tasks.items():
+            await stack.enter_async_context(supervisor.running(name, task))
         limits = Limits(settings.message_rate, settings.ping_interval)
         events = Events(participants, rooms, registry, clock)
         socket = endpoint(events, registry, clock, limits, settings.allowed_origins, settings.max_sockets)
@@ -188,9 +191,13 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
 
 
 async def _prepare(storage: LocalStorage | S3Storage) -> None:
-    """Beside everything else: votes do not wait for where images are kept."""
-    with suppress(PollroomError):  # logged there, and tried again with the first image
+    """Runs in the background: votes do not wait for image storage."""
+    try:
         await storage.prepare()
+    except PollroomError:
+        pass  # logged by the storage, which tries again with the first image
+    except Exception:
+        _log.exception("image storage not prepared")
 
 
 async def acknowledged(stores: Resources) -> str:

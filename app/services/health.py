@@ -37,13 +37,16 @@ class Readiness:
         beside: Mapping[str, Check],
         probes: Mapping[str, Probe],
         deaf: Callable[[], bool],
+        failing: Mapping[str, str],
     ) -> None:
+        """``failing``: tasks of this process that ended and do not run again yet, with their errors."""
         self._needed = needed
         self._checks = {**needed, **beside}
         self._probes = probes
         self._failures: dict[str, str] = {}
         self._away_since: dict[str, float] = {}
         self._deaf = deaf
+        self._failing = failing
         self._redis_away = -RESUBSCRIBE_SECONDS
         self.draining = False
         self.acknowledged = "unknown"
@@ -67,9 +70,13 @@ class Readiness:
             self._redis_away = time.monotonic()
         deaf = self._deaf()
         checks["pubsub"] = {"status": "deaf" if deaf else "ok", "detail": "messages between instances"}
-        status: Literal["draining", "degraded", "deaf", "ready"] = "ready"
+        detail = "; ".join(f"{name}: {error}" for name, error in self._failing.items())
+        checks["tasks"] = {"status": "failing" if detail else "ok", "detail": detail or "all tasks run"}
+        status: Literal["draining", "failing", "degraded", "deaf", "ready"] = "ready"
         if self.draining:
             status = "draining"
+        elif self._failing:
+            status = "failing"
         elif deaf and time.monotonic() - self._redis_away > RESUBSCRIBE_SECONDS:
             status = "deaf"
         elif deaf or not all_there:

@@ -194,3 +194,16 @@ async def test_ballots_that_somebody_else_is_asked_about_get_an_answer_when_the_
     assert here.ledger.batcher.waiting == 2
     here.running.cancel()
     assert await asyncio.wait_for(answers(waiting), 2) == ["UNAVAILABLE"] * 2
+
+
+async def test_a_ballot_that_cannot_be_encoded_is_answered_and_left_out(here: World) -> None:
+    poll = await here.poll()
+    got = await here.cast(
+        ballot(poll, "ann", "a", "o1"),
+        ballot(poll, "\ud800", "b", "o1"),
+        ballot(poll, "bob", "c", "o2"),
+    )
+    assert got[1] == "INTERNAL"
+    receipts([got[0], got[2]])
+    receipts(await here.cast(ballot(poll, "cyd", "d", "o1")))
+    assert here.ledger.batcher.waiting == 0

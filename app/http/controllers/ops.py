@@ -21,14 +21,14 @@ class Health(Camel):
 
 
 class Check(Camel):
-    status: Literal["ok", "away", "deaf"]
+    status: Literal["ok", "away", "deaf", "failing"]
     detail: str
 
 
 class Report(Camel):
     """`acknowledged`: one sentence of what it means that a vote was acknowledged here."""
 
-    status: Literal["ready", "degraded", "starting", "deaf", "draining"]
+    status: Literal["ready", "degraded", "deaf", "failing", "draining"]
     acknowledged: str
     checks: dict[str, Check]
 

@@ -74,9 +74,9 @@ class Broadcaster:
         """Until cancelled: ticks, viewers, and reading anew every 5 s."""
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(self._tick_forever())
-            self._tasks.create_task(_every(RESYNC_SECONDS, self.resync))
-            self._tasks.create_task(_every(self._silence * ANNOUNCE_SHARE, self._announce_viewers))
-            self._tasks.create_task(_every(self._silence * CHECK_SHARE, self._forget_viewers))
+            self._tasks.create_task(self._every(RESYNC_SECONDS, self.resync))
+            self._tasks.create_task(self._every(self._silence * ANNOUNCE_SHARE, self._announce_viewers))
+            self._tasks.create_task(self._every(self._silence * CHECK_SHARE, self._forget_viewers))
 
     async def subscribe(self, poll_id: str, voter_id: str | None) -> tuple[Feed, Reading]:
         """The feed of a poll, kept while somebody here watches and 5 s more, and what this voter reads now."""
@@ -239,7 +239,10 @@ class Broadcaster:
             for feed in due.values():
                 if self._feeds.get(feed.poll_id) is not feed:
                     continue
-                self._deliver(Publication("POLL_UPDATE", feed, self._clock.now()))
+                try:
+                    self._deliver(Publication("POLL_UPDATE", feed, self._clock.now()))
+                except Exception:  # the other feeds of this tick must not be lost with this one
+                    _log.exception("update not delivered", poll=feed.poll_id)
                 if feed.viewers.unannounced:
                     self._spawn(self._presence.announce(feed.viewers))
 
@@ -298,8 +301,10 @@ class Broadcaster:
         if feed.timer is None:
             self._set_timer(feed)
 
-
-async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        await act()
+    async def _every(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await act()
+            except Exception:
+                _log.exception("recurring task failed", task=getattr(act, "__name__", ""))

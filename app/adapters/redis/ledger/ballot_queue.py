@@ -134,3 +134,8 @@ class Queues:
         for queue in [*self.by_partition.values(), *self._parked.values(), self._delayed]:
             for entry in queue:
                 fail(entry, unavailable())
+        for partition in self.by_partition.values():
+            partition.clear()
+        self._parked.clear()
+        self._delayed.clear()
+        self.waiting = 0

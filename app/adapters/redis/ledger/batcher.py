@@ -70,7 +70,7 @@ class Batcher:
         return self._queues.waiting
 
     async def run(self, load: Load, verify: Callable[[int], Awaitable[None]]) -> None:
-        """Until cancelled. ``load`` brings an absent poll into Redis.
+        """Until cancelled; may be called again after it failed. ``load`` brings an absent poll into Redis.
 
         ``verify`` has a partition verified whose fence does not hold, and does not wait for it: all others would.
         """
@@ -89,6 +89,7 @@ class Batcher:
             for batch in [*batches, *self._stuck.values()]:
                 for entry in batch.entries:
                     fail(entry, unavailable())
+            self._stuck.clear()
             self._queues.end()
 
     async def drain(self) -> None:
@@ -122,12 +123,29 @@ class Batcher:
                     self._queues.refuse(entry, unavailable())
                 else:
                     entries.append(entry)
-            if entries:
-                self.counts.sizes[len(entries)] += 1
-                batches.append(Batch(partition, entries, deadline, self._keys))
+            if entries and (batch := self._batch(partition, entries, deadline)) is not None:
+                self.counts.sizes[len(batch.entries)] += 1
+                batches.append(batch)
             if queue:
                 self._due.set()
         return batches
+
+    def _batch(self, partition: int, entries: list[Entry], deadline: int) -> Batch | None:
+        """A batch of the ballots that can be encoded. The others are answered and left out."""
+        try:
+            return Batch(partition, entries, deadline, self._keys)
+        except Exception as error:  # whatever it is, only one of the ballots may be at fault
+            _log.error("batch cannot be encoded", error=type(error).__name__)
+        sound = []
+        for entry in entries:
+            try:
+                Batch(partition, [entry], deadline, self._keys)
+                sound.append(entry)
+            except Exception as error:
+                _log.error("ballot cannot be encoded", poll=entry[0].poll_id, error=type(error).__name__)
+                self._queues.waiting -= 1
+                self._queues.refuse(entry, PollroomError("INTERNAL"))
+        return Batch(partition, sound, deadline, self._keys) if sound else None
 
     async def _deliver(self, batches: list[Batch]) -> None:
         asked, failed = time.monotonic(), False
