@@ -88,7 +88,6 @@ CALLS: Final[dict[str, Call]] = {
         "optional",
         Guest,
         may_be_empty=True,
-        codes=("RATE_LIMITED",),
     ),
     "POST /auth/logout": _LOGOUT,
     "GET /auth/me": Call("Who the token speaks for.", {OK: Me}),
