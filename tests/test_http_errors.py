@@ -59,7 +59,7 @@ def test_what_is_no_json_object_is_a_bad_message(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "field"),
     [
-        (b"{}", "question"),
+        (b'{"options": []}', "question"),
         (b'{"question": "a"}', "options"),
         (b'{"question": null, "options": []}', "question"),
         (b'{"question": "a", "options": [], "minChoice": 1}', "minChoice"),
@@ -78,8 +78,8 @@ def test_what_is_no_json_object_is_a_bad_message(data: bytes) -> None:
         (b'{"question": "a", "options": [], "opensAt": "tomorrow"}', "opensAt"),
         (b'{"question": "a", "options": [], "opensAt": "2030-01-01T00:00:00"}', "opensAt"),
         (b'{"question": "a", "options": [], "resultsVisibility": "never"}', "resultsVisibility"),
-        (b'{"\\ud800": 1}', "\\ud800"),
-        (b'{"": 1}', ""),
+        (b'{"question": "a", "options": [], "\\ud800": 1}', "\\ud800"),
+        (b'{"question": "a", "options": [], "": 1}', ""),
     ],
 )
 def test_a_wrong_field_is_named_as_the_client_wrote_it(data: bytes, field: str) -> None:
@@ -88,6 +88,29 @@ def test_a_wrong_field_is_named_as_the_client_wrote_it(data: bytes, field: str) 
     assert caught.value.code == "VALIDATION_FAILED"
     assert list(caught.value.fields or ()) == [field]
     msgspec.json.encode(caught.value.fields)
+
+
+def test_every_wrong_field_is_named_at_once_in_words_of_json() -> None:
+    data = b"""{"question": 5, "options": {}, "minChoices": 0, "resultsVisibility": "never", "guests": "yes",
+        "opensAt": "tomorrow", "description": [], "colour": 1}"""
+    with pytest.raises(PollroomError) as caught:
+        decode(data, NEW_POLL)
+    assert caught.value.fields == {
+        "question": "must be a string",
+        "options": "must be an array, each item a string or an object with label",
+        "minChoices": "must be a whole number from 1 to 100 or null",
+        "resultsVisibility": "must be one of: always, after_vote, after_close, owner",
+        "guests": "must be true or false or null",
+        "opensAt": "must be a time in RFC 3339 with a time zone or null",
+        "description": "must be a string or null",
+        "colour": "is not a known field",
+    }
+
+
+def test_all_missing_fields_are_named() -> None:
+    with pytest.raises(PollroomError) as caught:
+        decode(b"{}", NEW_POLL)
+    assert caught.value.fields == {"question": "is required", "options": "is required"}
 
 
 def test_text_that_only_looks_like_an_escape_is_taken() -> None:

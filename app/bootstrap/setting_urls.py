@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-_ORIGIN: Final = re.compile(r"https?://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _NODE: Final = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 _CLUSTER: Final = re.compile(rf"rediss?\+cluster://([^@/?#]*@)?{_NODE}(,{_NODE})*/?(\?.*)?")
 _DATABASE_OPTIONS: Final = {"ssl": "(?i:true|false)", "ssl_ca": "/.+", "unix_socket": "/.+"}

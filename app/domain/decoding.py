@@ -1,14 +1,13 @@
-"""JSON from clients -> typed values, alike for every transport.
+"""Decodes JSON from clients into typed values, for every transport.
 
-Not JSON, or not an object: ``BAD_MESSAGE``. An object with missing, unknown or wrong fields: ``VALIDATION_FAILED``,
-the top-level field named as the client wrote it.
+Raises ``BAD_MESSAGE`` for what is not a JSON object, and ``VALIDATION_FAILED`` for an object with missing, unknown or wrong
+fields. It names every wrong top-level field as the client wrote it.
 """
 
 import json
 import math
-import re
 from collections.abc import Iterator
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -16,11 +15,10 @@ from .errors import PollroomError, invalid
 
 T = TypeVar("T")
 
-_NAMED: Final = re.compile(r"^Object (missing required|contains unknown) field `(.*)`$", re.DOTALL)
-_PATH: Final = re.compile(r" - at `(?:key in )?(\$.*)`$", re.DOTALL)
-_TOP: Final = re.compile(r"^\$\.([A-Za-z]+)")
 _NAME_LENGTH: Final = 64
 _MESSAGE_LENGTH: Final = 200
+_MAX_UNKNOWN: Final = 20
+"""Unknown fields that one answer names."""
 
 
 def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
@@ -28,18 +26,18 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         value = decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _refuse(data, error)
+        _refuse(data, decoder.type, error)
     if b"\\u0000" in data:
         _refuse_bad_text(_tree(data))
     return value
 
 
-def _refuse(data: bytes, error: Exception) -> NoReturn:
+def _refuse(data: bytes, form: Any, error: Exception) -> NoReturn:
     # The fast decoder stops at the first thing it dislikes and calls a lone surrogate malformed JSON: only a whole
     # second parse tells bad JSON from bad fields.
     tree = _tree(data)
     if isinstance(error, msgspec.ValidationError):
-        raise _validation(str(error)) from None
+        raise _validation(tree, form, str(error)) from None
     _refuse_bad_text(tree)
     raise invalid("body", "holds a value out of range") from None
 
@@ -63,17 +61,69 @@ def _bounded_int(digits: str) -> float:
     return int(digits) if len(digits) < 64 else math.inf
 
 
-def _validation(message: str) -> PollroomError:
-    path = _PATH.search(message)
-    what = message[: path.start()] if path else message
-    top = _TOP.match(path[1]) if path else None
-    named = _NAMED.match(what)
-    if top:
-        return invalid(top[1], _printable(what, _MESSAGE_LENGTH))
-    if named:
-        message = "is required" if named[1] == "missing required" else "is not a known field"
-        return invalid(_printable(named[2], _NAME_LENGTH), message)
-    return invalid("body", _printable(what, _MESSAGE_LENGTH))
+def _validation(tree: dict[str, Any], form: Any, message: str) -> PollroomError:
+    """Names every wrong field, in words of JSON."""
+    if not (isinstance(form, type) and issubclass(form, msgspec.Struct)):
+        return invalid("body", _printable(message, _MESSAGE_LENGTH))
+    known = {field.encode_name: field for field in msgspec.structs.fields(form)}
+    tag = form.__struct_config__.tag_field
+    wrong = {}
+    if form.__struct_config__.forbid_unknown_fields:
+        unknown = [name for name in tree if name not in known and name != tag]
+        wrong = {_printable(name, _NAME_LENGTH): "is not a known field" for name in unknown[:_MAX_UNKNOWN]}
+    for name, field in known.items():
+        if name not in tree:
+            if field.required:
+                wrong[name] = "is required"
+        elif problem := _problem(tree[name], field.type):
+            wrong[name] = problem
+    if not wrong:
+        _refuse_bad_text(tree)
+    return PollroomError("VALIDATION_FAILED", fields=wrong or {"body": _printable(message, _MESSAGE_LENGTH)})
+
+
+def _problem(value: Any, kind: Any) -> str | None:
+    try:
+        msgspec.convert(value, kind)
+    except UnicodeEncodeError:
+        return "must not contain NUL or lone surrogates"
+    except (msgspec.ValidationError, RecursionError):
+        return f"must be {_wanted(kind)}"
+    return None
+
+
+def _wanted(kind: Any) -> str:
+    for part in (kind, *get_args(kind)):
+        if get_origin(part) is Literal:
+            return f"one of: {', '.join(get_args(part))}"
+    return _described(msgspec.inspect.type_info(kind))
+
+
+def _described(kind: msgspec.inspect.Type) -> str:
+    """A type as a client knows it."""
+    match kind:
+        case msgspec.inspect.UnionType(types=types):
+            names = [_described(each) for each in types]
+            return " or ".join(sorted(names, key="null".__eq__))
+        case msgspec.inspect.NoneType():
+            return "null"
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case msgspec.inspect.IntType(ge=low, le=high) if low is not None and high is not None:
+            return f"a whole number from {low} to {high}"
+        case msgspec.inspect.IntType():
+            return "a whole number"
+        case msgspec.inspect.DateTimeType():
+            return "a time in RFC 3339 with a time zone"
+        case msgspec.inspect.StrType(max_length=int(most)):
+            return f"a string of 1 to {most} characters of A-Z a-z 0-9 _ -"
+        case msgspec.inspect.StrType():
+            return "a string"
+        case msgspec.inspect.ListType(item_type=item):
+            return f"an array, each item {_described(item)}"
+        case msgspec.inspect.StructType(fields=fields):
+            return f"an object with {', '.join(field.encode_name for field in fields)}"
+    return "of another type"
 
 
 def _refuse_bad_text(tree: dict[str, Any]) -> None:

@@ -3,8 +3,10 @@
 Every transport maps the code once: ``http/middleware.py`` to a status, ``websocket/events.py`` to an ERROR frame.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 MESSAGES: Final[Mapping[str, str]] = {
     "BAD_MESSAGE": "Not a JSON object of the expected form.",
@@ -64,6 +66,28 @@ def unavailable(retry_after: float = 1.0) -> PollroomError:
 
 def invalid(field: str, message: str) -> PollroomError:
     return PollroomError("VALIDATION_FAILED", fields={field: message})
+
+
+class Fields:
+    """Collects what is wrong with each field, so that one answer names them all."""
+
+    def __init__(self) -> None:
+        self._wrong: dict[str, str] = {}
+
+    def take(self, check: Callable[[], T], otherwise: T) -> T:
+        """What ``check`` returns; ``otherwise`` if it raises ``VALIDATION_FAILED``, which is kept."""
+        try:
+            return check()
+        except PollroomError as error:
+            if error.code != "VALIDATION_FAILED":
+                raise
+            self._wrong = {**(error.fields or {}), **self._wrong}
+            return otherwise
+
+    def done(self) -> None:
+        """Raise ``VALIDATION_FAILED`` with all of them, if any."""
+        if self._wrong:
+            raise PollroomError("VALIDATION_FAILED", fields=self._wrong)
 
 
 class DuplicateKey(Exception):

@@ -16,20 +16,19 @@ def origin_allowed(origin: str, host: str, allowed: Collection[str]) -> bool:
     asking = _origin(origin)
     if asking is None:
         return False
-    scheme, name, port = asking
-    return _origin(f"{scheme}://{host}") == (scheme, name, port) or any(
-        _origin(entry) == asking for entry in allowed
-    )
+    scheme = asking[0]
+    itself = scheme in _PORTS and _origin(f"{scheme}://{host}") == asking
+    return itself or any(_origin(entry) == asking for entry in allowed)
 
 
 def _origin(text: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port; none for anything that is no plain http or https origin."""
+    """Scheme, host and port; none for what is no origin. Apps have schemes of their own, such as ``capacitor://localhost``."""
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         return None
     plain = not (parts.query or parts.fragment or "@" in parts.netloc) and parts.path in ("", "/")
-    if parts.scheme not in _PORTS or not parts.hostname or not plain:
+    if not parts.scheme or not parts.hostname or not plain:
         return None
-    return parts.scheme, parts.hostname, _PORTS[parts.scheme] if port is None else port
+    return parts.scheme, parts.hostname, _PORTS.get(parts.scheme, 0) if port is None else port

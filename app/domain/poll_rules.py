@@ -1,22 +1,24 @@
 """The rules of a poll: what may be asked for, and what an edit makes of them. No I/O."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from .errors import PollroomError, invalid
+from .errors import Fields, PollroomError, invalid
 from .polls import MAX_OPTIONS, NewOption, NewPoll, Option, PollEdit, Rules
-from .values import clean_text, new_id, to_ms
+from .text import as_seen, clean_text
+from .values import new_id, to_ms
 
 CODE_ALPHABET: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 CODE_LENGTH: Final = 6
 _LAST_TIME: Final = 253_370_764_800_000  # the year 9999
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 def new_code() -> str:
@@ -29,6 +31,7 @@ def is_code(code: str) -> bool:
 
 def compose(new: NewPoll, owner_id: str, now: int) -> Rules:
     """The rules of a new poll; ``VALIDATION_FAILED`` with the field's name."""
+    fields = Fields()
     low = new.min_choices or 1
     rules = Rules(
         id=new_id(),
@@ -36,23 +39,24 @@ def compose(new: NewPoll, owner_id: str, now: int) -> Rules:
         owner_id=owner_id,
         version=1,
         seq=0,
-        question=clean_text("question", new.question, 1, 300),
-        description=_description(new.description),
-        options=_options(new.options, ()),
+        question=fields.take(lambda: _question(new.question), ""),
+        description=fields.take(lambda: _description(new.description), None),
+        options=fields.take(lambda: _options(new.options, ()), ()),
         min_choices=low,
         max_choices=new.max_choices or low,
         results_visibility=new.results_visibility or "always",
         allow_change=bool(new.allow_change),
         guests=bool(new.guests),
         draft=bool(new.draft),
-        opens_at=_time("opensAt", new.opens_at),
-        closes_at=_time("closesAt", new.closes_at),
+        opens_at=fields.take(lambda: _time("opensAt", new.opens_at), None),
+        closes_at=fields.take(lambda: _time("closesAt", new.closes_at), None),
         closed_at=None,
         deleted_at=None,
         created_at=now,
     )
-    _check_choices(rules)
-    _check_closing(rules, now)
+    fields.take(lambda: _check_choices(rules), None)
+    fields.take(lambda: _check_closing(rules, now), None)
+    fields.done()
     return rules
 
 
@@ -61,23 +65,34 @@ def revise(rules: Rules, edit: PollEdit, *, now: int, opened: bool, closed: bool
 
     ``opened``, ``closed``: the poll ever was; ``accepted``: it ever took a vote.
     """
+    fields = Fields()
     low = _given(edit.min_choices, rules.min_choices, 1)
     new = replace(
         rules,
-        question=rules.question if edit.question is UNSET else clean_text("question", edit.question, 1, 300),
-        description=rules.description if edit.description is UNSET else _description(edit.description),
-        options=rules.options if edit.options is UNSET else _options(edit.options, rules.options),
+        question=fields.take(lambda: _edited(edit.question, rules.question, _question), rules.question),
+        description=fields.take(
+            lambda: _edited(edit.description, rules.description, _description), rules.description
+        ),
+        options=fields.take(
+            lambda: _edited(edit.options, rules.options, lambda wanted: _options(wanted, rules.options)),
+            rules.options,
+        ),
         min_choices=low,
         max_choices=_given(edit.max_choices, rules.max_choices, low),
         results_visibility=_given(edit.results_visibility, rules.results_visibility, "always"),
         allow_change=_given(edit.allow_change, rules.allow_change, False),
         guests=_given(edit.guests, rules.guests, False),
-        opens_at=rules.opens_at if edit.opens_at is UNSET else _time("opensAt", edit.opens_at),
-        closes_at=rules.closes_at if edit.closes_at is UNSET else _time("closesAt", edit.closes_at),
+        opens_at=fields.take(
+            lambda: _edited(edit.opens_at, rules.opens_at, lambda at: _time("opensAt", at)), rules.opens_at
+        ),
+        closes_at=fields.take(
+            lambda: _edited(edit.closes_at, rules.closes_at, lambda at: _time("closesAt", at)),
+            rules.closes_at,
+        ),
     )
-    _check_choices(new)
-    if _given(edit.draft, rules.draft, False) != rules.draft:
-        raise invalid("draft", "cannot change; a draft is opened by /open")
+    fields.take(lambda: _check_choices(new), None)
+    fields.take(lambda: _check_draft(rules, edit), None)
+    fields.done()
     if accepted and _choice_rules(new) != _choice_rules(rules):
         raise PollroomError("POLL_LOCKED")
     if closed and _fixed_when_closed(new) != _fixed_when_closed(rules):
@@ -112,21 +127,39 @@ def _given(value: T | None | UnsetType, standing: T, default: T) -> T:
     return default if value is None else value
 
 
+def _edited(value: T | UnsetType, standing: U, clean: Callable[[T], U]) -> U:
+    return standing if value is UNSET else clean(value)
+
+
+def _check_draft(rules: Rules, edit: PollEdit) -> None:
+    if _given(edit.draft, rules.draft, False) != rules.draft:
+        raise invalid("draft", "cannot change; open a draft with /open")
+
+
+def _question(text: str) -> str:
+    return clean_text("question", text, 1, 300)
+
+
 def _description(text: str | None) -> str | None:
-    return None if text is None else clean_text("description", text, 1, 2000)
+    return None if text is None else clean_text("description", text, 1, 2000, lines=True)
 
 
 def _options(wanted: Sequence[str | NewOption], standing: Sequence[Option]) -> tuple[Option, ...]:
-    """Options with an unchanged label keep their id and image."""
-    labels = [
-        clean_text("options", option if isinstance(option, str) else option.label, 1, 200)
-        for option in wanted
-    ]
-    if not 2 <= len(labels) <= MAX_OPTIONS:
-        raise invalid("options", f"must be 2 to {MAX_OPTIONS}")
-    if len(set(labels)) < len(labels):
-        raise invalid("options", "labels must differ")
+    """Options with an unchanged label keep their id and image. Their labels are not tested again."""
     known = {option.label: option for option in standing}
+    sent = [option if isinstance(option, str) else option.label for option in wanted]
+    if not 2 <= len(sent) <= MAX_OPTIONS:
+        raise invalid("options", f"must be 2 to {MAX_OPTIONS}")
+    labels = [label if label in known else clean_text("options", label, 1, 200) for label in sent]
+    kept = [label for label in labels if label in known]
+    new = [label for label in labels if label not in known]
+    alike = {as_seen(label) for label in kept}
+    for label in new:
+        if as_seen(label) in alike:
+            raise invalid("options", "must have labels that look different")
+        alike.add(as_seen(label))
+    if len(set(kept)) < len(kept):
+        raise invalid("options", "must have different labels")
     return tuple(known.get(label) or Option(new_id(), label) for label in labels)
 
 
@@ -142,7 +175,7 @@ def _time(field: str, at: datetime | None) -> int | None:
 def _check_choices(rules: Rules) -> None:
     if rules.max_choices < rules.min_choices:
         raise invalid("maxChoices", "must be at least minChoices")
-    if rules.max_choices > len(rules.options):
+    if rules.options and rules.max_choices > len(rules.options):
         raise invalid("maxChoices", "must be at most the number of options")
 
 

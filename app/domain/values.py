@@ -1,4 +1,4 @@
-"""Values that every module shares: ids, times, text."""
+"""Values that every module shares: ids and times."""
 
 import re
 import secrets
@@ -9,8 +9,6 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
-
-from .errors import invalid
 
 _ALPHABET: Final = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 _RANDOM_BITS: Final = 60
@@ -62,16 +60,6 @@ def optional_rfc3339(ms: int | None) -> str | None:
 def to_ms(at: datetime) -> int:
     """An aware time as milliseconds since the epoch."""
     return int(at.timestamp() * 1000 + 0.5)
-
-
-def clean_text(field: str, value: str, low: int, high: int) -> str:
-    """``value`` without outer white space; ``VALIDATION_FAILED`` unless it has ``low`` to ``high`` code points then."""
-    value = value.strip()
-    if not low <= len(value) <= high:
-        raise invalid(field, f"must have {low} to {high} characters")
-    if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
-        raise invalid(field, "must not contain NUL or lone surrogates")
-    return value
 
 
 class Camel(msgspec.Struct, rename="camel", forbid_unknown_fields=True):

@@ -54,12 +54,13 @@ _JSON: Final = (b"content-type", b"application/json")
 _PROBLEM: Final = (b"content-type", b"application/problem+json")
 # Tallies move and tokens are secret: no cache may keep an answer.
 _NO_STORE: Final = (b"cache-control", b"no-store")
+_NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
 _BEARER: Final = (b"www-authenticate", b"Bearer")
 _UPGRADE: Final[Headers] = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
 _EXPOSE: Final = (b"access-control-expose-headers", b"Retry-After, X-Request-Id")
 _PREFLIGHT: Final[Headers] = [
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
-    (b"access-control-allow-headers", b"Authorization, Content-Type, Idempotency-Key"),
+    (b"access-control-allow-headers", b"Authorization, Content-Type, Idempotency-Key, X-Request-Id"),
     (b"access-control-max-age", b"600"),
 ]
 _SANE_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -83,13 +84,13 @@ class Reply:
 
 
 def reply(status: int, value: Any) -> Reply:
-    return Reply(status, _encode(value), [_JSON, _NO_STORE])
+    return Reply(status, _encode(value), [_JSON, _NO_STORE, _NO_SNIFF])
 
 
 def no_content() -> Reply:
     # 204 has no content-length either.
     answer = Reply(204, b"", [])
-    answer.headers.clear()
+    answer.headers = [_NO_STORE]
     return answer
 
 
@@ -103,7 +104,7 @@ def problem(error: PollroomError, extra: Headers | None = None) -> Reply:
         "detail": error.message,
         "code": error.code,
     }
-    headers: Headers = [_PROBLEM, _NO_STORE, *(extra or [])]
+    headers: Headers = [_PROBLEM, _NO_STORE, _NO_SNIFF, *(extra or [])]
     if error.code == "VALIDATION_FAILED":
         document["fields"] = dict(error.fields or {})
     if error.code in ("RATE_LIMITED", "UNAVAILABLE"):

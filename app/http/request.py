@@ -15,6 +15,8 @@ from ..domain.values import is_id
 T = TypeVar("T")
 
 MAX_BODY: Final = 64 * 1024
+MAX_POLL_BODY: Final = 256 * 1024
+"""All fields of a poll at their limits, with every character escaped, fit."""
 BODY_SECONDS: Final = 30
 MAX_CURSOR: Final = 200
 DEFAULT_LIMIT: Final = 20
@@ -26,13 +28,13 @@ _CODE: Final = re.compile(r"[A-Za-z2-9]{6}")
 _KEY: Final = "Idempotency-Key"
 
 
-async def body(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
+async def body(request: Request, decoder: msgspec.json.Decoder[T], limit: int = MAX_BODY) -> T:
     """The JSON object that a call needs.
 
     Raises, in this order, ``UNSUPPORTED_MEDIA``, ``TOO_LARGE``, ``BAD_MESSAGE``, ``VALIDATION_FAILED``.
     """
     _require_json(request)
-    return decode.decode(await _read(request), decoder)
+    return decode.decode(await _read(request, limit), decoder)
 
 
 async def optional_body(request: Request, decoder: msgspec.json.Decoder[T]) -> T | None:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..domain.close_codes import CloseCode
 from ..domain.origins import origin_allowed
 from ..services.rooms.connections import ConnectionRegistry
+from ..services.rooms.origin_refusals import OriginRefusals
 from .codec import GARBAGE, sound
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -29,17 +30,19 @@ class Guard:
         self._registry = registry
         self._origins = origins
         self._max_sockets = max_sockets
+        self._refusals = OriginRefusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         framed = scope["type"] == "websocket"
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         origin = headers.get(b"origin")
         if origin is not None and not origin_allowed(origin, headers.get(b"host", ""), self._origins):
+            detail = self._refusals.document(origin)["detail"].encode()
             if framed:
                 await receive()
                 await send({"type": "websocket.close"})
             else:
-                await _answer(send, 403, b"Origin not allowed")
+                await _answer(send, 403, detail)
             return
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if "j" in query:

@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Collection
 
+from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 from ..domain.close_codes import CloseCode
 from ..ports.clock import Clock
 from ..services.rooms.connections import ConnectionRegistry
+from ..services.rooms.origin_refusals import OriginRefusals
 from .disconnect import until_disconnected
 from .events import Events
 from .middleware import header_token, refused_origin
@@ -25,9 +27,14 @@ def endpoint(
 ) -> Callable[[WebSocket], Awaitable[None]]:
     """``max_sockets``: of sockets in this process; whoever comes then is closed with 4503."""
 
+    refusals = OriginRefusals()
+
     async def serve(websocket: WebSocket) -> None:
         if refused_origin(websocket, origins):
-            await websocket.close()
+            document = refusals.document(websocket.headers["origin"])
+            await websocket.send_denial_response(
+                JSONResponse(document, 403, media_type="application/problem+json")
+            )
             return
         offered = websocket.scope.get("subprotocols") or ()
         await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)

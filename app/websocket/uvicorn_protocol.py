@@ -70,6 +70,13 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
             extensions["pollroom.wire"] = self._attach
             extensions["pollroom.abort"] = self.transport.abort
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = (
+                True  # else the library logs an error after the answer to a refused upgrade
+            )
+
     def _refuse_version(self) -> None:
         """RFC 6455, 4.2.2: name the version that is spoken here; the library answers a bare 400."""
         refusal = self.conn.reject(426, f"WebSocket version {VERSION} is spoken here.\n")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,12 +21,13 @@ pytestmark = pytest.mark.anyio
 
 ALLOWED = "https://vote.example"
 SECOND = "http://localhost:5173"
+APP = "capacitor://localhost"
 
 
 @pytest.fixture(scope="module")
 def strict(where: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Five messages a second and socket; two foreign origins are allowed."""
-    settings = where.settings | {"MESSAGE_RATE": "5", "ALLOWED_ORIGINS": f"{ALLOWED},{SECOND}"}
+    settings = where.settings | {"MESSAGE_RATE": "5", "ALLOWED_ORIGINS": f"{ALLOWED},{SECOND},{APP}"}
     with serving(tmp_path_factory.mktemp("strict"), settings) as server:
         yield server
 
@@ -61,6 +63,10 @@ async def test_a_foreign_origin_is_403_at_the_upgrade(server: Server, origin: st
     host = urlsplit(server.url(0)).netloc
     async with raw_socket(server, {"Host": host, "Origin": origin.replace("{host}", host)}) as raw:
         assert raw.status == 403
+        assert raw.headers["content-type"] == "application/problem+json"
+        problem = json.loads(raw.body)
+        assert (problem["status"], problem["code"]) == (403, "FORBIDDEN")
+        assert "ALLOWED_ORIGINS" in problem["detail"]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -84,7 +90,8 @@ async def test_a_host_without_its_port_is_not_the_host_with_one(server: Server) 
 
 
 async def test_allowed_origins_are_taken_and_others_are_not(strict: Server) -> None:
-    for origin, status in ((ALLOWED, 101), (SECOND, 101), ("http://vote.example", 403), ("null", 403),
+    for origin, status in ((ALLOWED, 101), (SECOND, 101), (APP, 101),
+                           ("ionic://localhost", 403), ("http://vote.example", 403), ("null", 403),
                            (f"{ALLOWED}:444", 403), (f"{ALLOWED}.evil.example", 403)):  # fmt: skip
         async with raw_socket(strict, {"Origin": origin}) as raw:
             assert raw.status == status, origin

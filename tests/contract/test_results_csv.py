@@ -46,3 +46,22 @@ async def test_hidden_results_are_no_table(api: Api, owner: Person) -> None:
     assert (await api.get(path, owner)).status_code == 200
     missing = await api.get("/polls/nothing/results.csv")
     assert (missing.status_code, missing.json()["code"]) == (404, "NOT_FOUND")
+
+
+async def test_excel_gets_a_byte_order_mark_and_crlf_and_others_neither(api: Api, owner: Person) -> None:
+    poll = await api.poll(owner, options=["Café", "＝1", "＋1", "－1", "＠you"])
+    path = f"/polls/{poll['id']}/results.csv"
+    plain = (await api.get(path)).content
+    assert not plain.startswith(b"\xef\xbb\xbf")
+    assert b"\r" not in plain
+    excel = (await api.get(f"{path}?excel=1")).content
+    assert excel.startswith(b"\xef\xbb\xbf")
+    assert excel.count(b"\n") == excel.count(b"\r\n") == 6
+    assert excel.decode("utf-8-sig").replace("\r\n", "\n") == plain.decode()
+    assert [row[1] for row in csv.reader(io.StringIO(plain.decode()))][1:] == [
+        "Café",
+        "'＝1",
+        "'＋1",
+        "'－1",
+        "'＠you",
+    ]

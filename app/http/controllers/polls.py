@@ -10,7 +10,7 @@ from ...domain.polls import NewPoll, PollEdit, PollView
 from ...domain.values import Camel
 from ...services.polls.polls import Polls
 from ..middleware import Bearer, Reply, no_content, reply
-from ..request import body, page, path_id, poll_key
+from ..request import MAX_POLL_BODY, body, page, path_id, poll_key
 
 _NEW: Final = msgspec.json.Decoder(NewPoll)
 _EDIT: Final = msgspec.json.Decoder(PollEdit)
@@ -40,7 +40,7 @@ class PollController:
     async def create(self, request: Request) -> Reply:
         identity = self._bearer.required(request)
         key = poll_key(request)
-        poll, created = await self._polls.create(identity, await body(request, _NEW), key)
+        poll, created = await self._polls.create(identity, await body(request, _NEW, MAX_POLL_BODY), key)
         return reply(201 if created else 200, OnePoll(poll))
 
     async def mine(self, request: Request) -> Reply:
@@ -50,7 +50,7 @@ class PollController:
 
     async def edit(self, request: Request) -> Reply:
         identity = self._bearer.required(request)
-        edit = await body(request, _EDIT)
+        edit = await body(request, _EDIT, MAX_POLL_BODY)
         return reply(200, OnePoll(await self._polls.edit(identity, path_id(request), edit)))
 
     async def delete(self, request: Request) -> Reply:

@@ -80,7 +80,7 @@ class VoteController:
     async def results_csv(self, request: Request) -> Reply:
         identity = self._bearer.optional(request)
         seen = await self._votes.look(identity, path_id(request))
-        return Reply(200, results_csv(seen), _CSV)
+        return Reply(200, results_csv(seen, excel=request.query_params.get("excel") == "1"), _CSV)
 
 
 def _as_seen(seen: Snapshot) -> Reply:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ...domain.credentials import check_password, clean_email, clean_name
-from ...domain.errors import DuplicateKey, PollroomError
+from ...domain.errors import DuplicateKey, Fields, PollroomError
 from ...domain.users import Guest, Identity, Login, Refresh, Register, Session, User, UserView
 from ...domain.values import is_id, new_id
 from ...ports.clock import Clock
@@ -62,8 +62,11 @@ class Sessions:
 
     async def register(self, body: Register) -> Session:
         """``VALIDATION_FAILED``, ``EMAIL_TAKEN``; ``RATE_LIMITED`` where too many passwords wait."""
-        email, name = clean_email(body.email), clean_name(body.name)
-        check_password(body.password)
+        fields = Fields()
+        email = fields.take(lambda: clean_email(body.email), "")
+        name = fields.take(lambda: clean_name(body.name), None)
+        fields.take(lambda: check_password(body.password), None)
+        fields.done()
         password_hash = await self._hasher.hash(body.password)
         now = self._clock.now()
         user = User(new_id(), email, name, False, now)
