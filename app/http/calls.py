@@ -135,7 +135,18 @@ CALLS: Final[dict[str, Call]] = {
         codes=("NOT_FOUND",),
     ),
     "GET /polls/{poll_id}/results.csv": Call(
-        "The counts as a table: `optionId,label,votes`.", {OK: "text/csv"}, "optional", codes=_OWNER
+        "The counts as a table: `optionId,label,votes`.",
+        {OK: "text/csv"},
+        "optional",
+        parameters=(
+            {
+                "name": "excel",
+                "in": "query",
+                "description": "`1`: with a byte order mark and CRLF, as Excel needs.",
+                "schema": {"type": "string", "enum": ["1"]},
+            },
+        ),
+        codes=_OWNER,
     ),
     "PUT /polls/{poll_id}/options/{option_id}/image": Call(
         "Give an option an image: PNG, JPEG, GIF or WebP, at most 5 MiB.",
