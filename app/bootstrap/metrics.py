@@ -17,6 +17,8 @@ from ..ports.vote_log import VoteLog
 from ..services.health import Readiness
 from ..services.rooms.broadcaster import Broadcaster
 from ..services.rooms.connections import ConnectionRegistry
+from ..utils.connection_table import ConnectionTable
+from ..utils.loop_lag import BUCKETS, LoopLag
 from ..workers.vote_worker import VoteWorker
 
 PATIENCE_SECONDS = 1.0
@@ -41,6 +43,8 @@ class Figures:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
+        self.connections: ConnectionTable | None = None
+        self.loop_lag = LoopLag()
         self._process = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._process)
 
@@ -55,6 +59,16 @@ class Figures:
         of = self._sources
         yield _gauge("pollroom_info", "What runs here.", 1, version=__version__)
         yield _gauge("pollroom_sockets", "Connections, of every transport.", len(of.registry.connections))
+        if self.connections is not None:
+            table = self.connections
+            yield _gauge("pollroom_connections", "Client connections, HTTP and WebSocket.", table.open)
+            yield _gauge("pollroom_connections_limit", "Client connections allowed.", table.limit)
+            yield CounterMetricFamily(
+                "pollroom_connections_dropped",
+                "Connections dropped to make room for new ones.",
+                value=table.dropped,
+            )
+        yield _loop_lag(self.loop_lag)
         yield _gauge(
             "pollroom_feeds", "Polls that somebody here watches, or did a moment ago.", of.broadcaster.feeds
         )
@@ -125,6 +139,16 @@ def _batches(sizes: Mapping[int, int]) -> Metric:
     total = sum(size * number for size, number in sizes.items())
     found = HistogramMetricFamily("pollroom_batch_ballots", "Ballots a script call.")
     found.add_metric([], list(zip(bounds, accumulate(buckets), strict=True)), total)
+    return found
+
+
+def _loop_lag(lag: LoopLag) -> Metric:
+    bounds = [*(str(bound) for bound in BUCKETS), "+Inf"]
+    found = HistogramMetricFamily(
+        "pollroom_event_loop_lag_seconds",
+        "How late a timer of the event loop fires, measured 20 times per second.",
+    )
+    found.add_metric([], list(zip(bounds, accumulate(lag.counts), strict=True)), lag.total)
     return found
 
 

@@ -1,7 +1,7 @@
-"""Serving a web process with uvicorn, and going down without losing anybody.
+"""Serve a web process with uvicorn, and stop without losing a vote or a client.
 
-SIGTERM or Ctrl-C: not ready, no new sockets, 1012 in batches, ballots on their way answered, the log stored, exit.
-A second signal ends at once.
+On SIGTERM or Ctrl-C the process becomes not ready and refuses new sockets, closes sockets with 1012 in batches after
+answering their pending ballots, stores the vote log, and exits. A second signal exits immediately.
 """
 
 import asyncio
@@ -14,13 +14,16 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 
 import uvicorn
 
 from ..domain.close_codes import CloseCode
+from ..http.edge import Edge
 from ..http.uvicorn_protocol import PollroomHttpProtocol
 from ..utils import logger
+from ..utils.connection_table import ConnectionTable
 from ..websocket.socket import MAX_MESSAGE_BYTES
 from ..websocket.uvicorn_protocol import PollroomProtocol
 from .startup import StartError
@@ -33,6 +36,12 @@ ANSWERS_SECONDS = 0.01
 STORE_SECONDS = 5.0
 REQUESTS_SECONDS = 5
 COLLECT = (50_000, 20, 100)
+HTTP_CONNECTIONS = 4000
+"""Beside MAX_SOCKETS."""
+RESERVED_FILES = 100
+"""File descriptors kept for everything but clients: the stores, image processes, the log."""
+FEWEST_CONNECTIONS = 16
+REQUEST_SECONDS = 300.0
 
 _log = logger.get(__name__)
 
@@ -88,6 +97,15 @@ def allow_sockets() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def connection_limit(max_sockets: int) -> int:
+    """Client connections of this process: as many as file descriptors allow. Running out of them would stop every accept."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = max_sockets + HTTP_CONNECTIONS
+    if soft != resource.RLIM_INFINITY:
+        limit = min(limit, soft - RESERVED_FILES)
+    return max(limit, FEWEST_CONNECTIONS)
+
+
 async def serve(web: Web, listening: Callable[[str], None]) -> None:
     """Until a signal. ``listening`` is told each address once it takes connections. ``StartError`` where it cannot."""
     settings = web.stores.settings
@@ -107,11 +125,22 @@ async def serve(web: Web, listening: Callable[[str], None]) -> None:
             except Exception as error:
                 _log.warning("the log was not stored whole; the next start does", error=repr(error)[:200])
 
+    edge = Edge(
+        ConnectionTable(connection_limit(settings.max_sockets)),
+        settings.allowed_hosts,
+        settings.head_seconds,
+        settings.keep_alive_seconds,
+        # A long-polling Socket.IO client waits for the next ping.
+        max(REQUEST_SECONDS, 2 * settings.ping_interval),
+        settings.discard_seconds,
+    )
+    web.figures.connections = edge.table
+    web.figures.loop_lag.start()
     config = uvicorn.Config(
         web.app,
         host=settings.host,
         port=settings.port,
-        http=PollroomHttpProtocol,
+        http=partial(PollroomHttpProtocol, edge=edge),  # type: ignore[arg-type]
         ws=PollroomProtocol,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_ping_interval=settings.ping_interval,
@@ -122,7 +151,6 @@ async def serve(web: Web, listening: Callable[[str], None]) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=75,
         timeout_graceful_shutdown=REQUESTS_SECONDS,
         backlog=4096,
     )
@@ -131,7 +159,10 @@ async def serve(web: Web, listening: Callable[[str], None]) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT)
-    await _Server(config, drain, listening).serve()
+    try:
+        await _Server(config, drain, listening).serve()
+    finally:
+        web.figures.loop_lag.stop()
 
 
 async def close_sockets(web: Web, seconds: float) -> None:

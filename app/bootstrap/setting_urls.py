@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+_HOST: Final = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _NODE: Final = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 _CLUSTER: Final = re.compile(rf"rediss?\+cluster://([^@/?#]*@)?{_NODE}(,{_NODE})*/?(\?.*)?")
@@ -108,5 +109,12 @@ def brokers(text: str) -> tuple[str, ...]:
 def origins(text: str) -> frozenset[str]:
     named = frozenset(origin.strip().lower() for origin in text.split(",") if origin.strip())
     if not all(_ORIGIN.fullmatch(origin) for origin in named):
+        raise ValueError
+    return named
+
+
+def hosts(text: str) -> frozenset[str]:
+    named = frozenset(host.strip().lower() for host in text.split(",") if host.strip())
+    if not all(_HOST.fullmatch(host) for host in named):
         raise ValueError
     return named

@@ -52,6 +52,7 @@ class Settings:
     kafka_topic: str
     kafka_lag_limit: int
     allowed_origins: frozenset[str]
+    allowed_hosts: frozenset[str]
     socketio: bool
     tick_ms: int
     message_rate: int
@@ -63,6 +64,9 @@ class Settings:
     viewer_silence_seconds: float
     unload_after_seconds: float
     drain_seconds: float
+    head_seconds: float
+    keep_alive_seconds: float
+    discard_seconds: float
     max_sockets: int
     max_queued_ballots: int
     log_level: str
@@ -236,6 +240,11 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "ALLOWED_ORIGINS": Setting(
         "", "scheme://host[:port], with commas between several, or empty", addresses.origins
     ),
+    "ALLOWED_HOSTS": Setting(
+        "",
+        "host, host:port or .domain (with its subdomains), with commas between several, or empty",
+        addresses.hosts,
+    ),
     "SOCKETIO": Setting(
         "off", "off, or on where python-socketio is installed (pip install .[socketio])", _socketio
     ),
@@ -249,6 +258,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "VIEWER_SILENCE_SECONDS": _number(15, 0.1, 3600),
     "UNLOAD_AFTER_SECONDS": _number(3600, 0.1, 31_536_000),
     "DRAIN_SECONDS": _number(10, 0, 3600),
+    "HEAD_SECONDS": _number(15, 0.1, 3600),
+    "KEEP_ALIVE_SECONDS": _number(75, 0.1, 3600),
+    "DISCARD_SECONDS": _number(30, 0.1, 3600),
     "MAX_SOCKETS": _whole(20_000, 1, 1_000_000),
     "MAX_QUEUED_BALLOTS": _whole(10_000, 1, 1_000_000),
     "LOG_LEVEL": Setting("info", "one of " + ", ".join(_LEVELS), _level),

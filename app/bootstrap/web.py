@@ -56,6 +56,7 @@ class Web:
     registry: ConnectionRegistry
     stores: Resources
     worker: VoteWorker | None
+    figures: Figures
 
 
 @asynccontextmanager
@@ -184,10 +185,10 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             stack.push_async_callback(found.close)
             gateway = found.app
         sources = Sources(registry, broadcaster, ledger, readiness, stores.votes, worker)
-        figures = Figures(sources).text
-        services = Services(auth, polls, votes, images, readiness, figures, asyncapi(__version__))
+        figures = Figures(sources)
+        services = Services(auth, polls, votes, images, readiness, figures.text, asyncapi(__version__))
         app = application(services, socket, settings.allowed_origins, gateway)
-        yield Web(app, readiness, registry, stores, worker)
+        yield Web(app, readiness, registry, stores, worker, figures)
 
 
 async def _prepare(storage: LocalStorage | S3Storage) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..domain.errors import PollroomError
@@ -94,16 +94,21 @@ def no_content() -> Reply:
     return answer
 
 
-def problem(error: PollroomError, extra: Headers | None = None) -> Reply:
-    """RFC 9457, with ``code``, and ``fields`` or ``retryAfter`` where they apply."""
-    status = STATUS[error.code]
-    document: dict[str, Any] = {
+def problem_document(status: int, code: str, detail: str) -> dict[str, Any]:
+    """RFC 9457, with ``code``."""
+    return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": error.message,
-        "code": error.code,
+        "detail": detail,
+        "code": code,
     }
+
+
+def problem(error: PollroomError, extra: Headers | None = None) -> Reply:
+    """A problem document, with ``fields`` or ``retryAfter`` where they apply."""
+    status = STATUS[error.code]
+    document = problem_document(status, error.code, error.message)
     headers: Headers = [_PROBLEM, _NO_STORE, _NO_SNIFF, *(extra or [])]
     if error.code == "VALIDATION_FAILED":
         document["fields"] = dict(error.fields or {})
@@ -132,7 +137,11 @@ class Bearer:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             raise PollroomError("UNAUTHENTICATED")
-        return self._auth.authenticate(token.strip())
+        identity = self._auth.authenticate(token.strip())
+        connection = request.scope.get("state", {}).get("pollroom.connection")
+        if connection is not None:
+            connection.has_user = True
+        return identity
 
     def required(self, request: Request) -> Identity:
         identity = self.optional(request)
@@ -185,6 +194,8 @@ class Transport:
                 await no_content()(send_with_headers)
             else:
                 await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            pass  # nobody is left to answer
         except Exception:
             log.exception("unexpected error", method=scope["method"])
             if started:

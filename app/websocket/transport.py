@@ -1,6 +1,7 @@
-"""The transport as the WebSocket library sees it: nothing is written or closed by it unnoticed.
+"""The transport as the WebSocket library sees it: it reports every write, close and abort.
 
-Frames that go straight to the file descriptor must never come between the bytes that the transport still holds.
+Frames written directly to the file descriptor must never come between bytes that the transport still holds. A write after
+the end of the connection is dropped; the event loop raises RuntimeError for it.
 """
 
 from asyncio.transports import Transport
@@ -22,12 +23,13 @@ class NotedTransport(Transport):
         self._note = note
 
     def forget(self) -> None:
-        """Nobody is told any more."""
+        """Stop reporting."""
         self._note = _nothing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self._note()
-        self._transport.write(data)
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def close(self) -> None:
         self._note()

@@ -1,20 +1,22 @@
-"""uvicorn's WebSocket protocol, with what the rooms need: prebuilt frames, byte caps, pings by the contract, abort.
+"""uvicorn's WebSocket protocol, with prebuilt frames, caps on buffered bytes, keepalive pings and abort for the rooms.
 
-Reached only through scope extensions: ``pollroom.abort()`` drops the connection, and ``pollroom.wire()`` hands its messages
-over to a listener and returns the wire; uvicorn's own queue then carries nothing but the end of the connection.
+It is reached through scope extensions only: ``pollroom.abort()`` drops the connection, and ``pollroom.wire()`` passes its
+messages to a listener and returns the wire. From then on, uvicorn's queue carries nothing but the end of the connection.
 """
 
 import asyncio
 import os
 import socket as sockets
 from asyncio.transports import BaseTransport
-from typing import Any, Protocol, cast
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame, Opcode
+from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request
 
 from ..domain.close_codes import CloseCode
+from ..utils.connection_table import ConnectionTable, Peer
 from .frame_parser import BINARY, PING, PONG, TEXT, BadFrame, Frames
 from .transport import NotedTransport
 
@@ -26,12 +28,22 @@ LOW_WATER = 4 * 1024
 
 GOODBYE_SECONDS = 2.0
 VERSION = "13"
+HANDSHAKE_FIELDS: Final = (b"sec-websocket-key", b"sec-websocket-version")
+MAX_FIELD_BYTES: Final = 128
+MAX_REPEATED: Final = 2
+"""``websockets`` answers nothing at all to a head beyond its own limits: it is handed these fields, cut."""
 
 
 class Listener(Protocol):
-    """``direct``: the file descriptor, while frames may be written to it past the transport; else -1."""
+    """``direct``: the file descriptor, while frames may be written to it past the transport; else -1.
+
+    ``identity``: the known user, if any.
+    """
 
     direct: int
+
+    @property
+    def identity(self) -> object: ...
 
     def on_message(self, data: bytes) -> None: ...
 
@@ -43,8 +55,16 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
 
     listener: Listener | None = None
     ready = True
+    address = ""
+    last_active = 0.0
     _attached = False
     _fd = -1
+    _table: ConnectionTable | None = None
+    _head: Mapping[str, Any] | None = None
+
+    @property
+    def has_user(self) -> bool:
+        return self.listener is not None and self.listener.identity is not None
 
     def connection_made(self, transport: BaseTransport) -> None:
         self._out: list[bytes] = []
@@ -60,12 +80,39 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
             self._fd = sock.fileno()
         self.transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
 
+    def begin(self, table: ConnectionTable, before: Peer, head: Mapping[str, Any]) -> None:
+        """Start the handshake of a connection that ``before`` has served until now.
+
+        ``head``: ``path``, ``raw_path``, ``query_string`` and ``headers`` as in an ASGI scope, already within their limits.
+        """
+        self._table = table
+        self._head = head
+        self.address = before.address
+        self.last_active = self.loop.time()
+        table.replace(before, self)
+        lines = [b"GET / HTTP/1.1", b"upgrade: websocket", b"connection: upgrade"]
+        for name in HANDSHAKE_FIELDS:
+            values = [value for field, value in head["headers"] if field == name]
+            lines += [name + b": " + value[:MAX_FIELD_BYTES] for value in values[:MAX_REPEATED]]
+        super().data_received(b"\r\n".join([*lines, b"", b""]))
+
+    def drop(self) -> None:
+        if self._attached and not self.close_sent:
+            self.write_now(
+                Frame(Opcode.CLOSE, Close(CloseCode.OVERLOADED, "").serialize()).serialize(mask=False)
+            )
+        self.transport.abort()
+
     def handle_connect(self, event: Request) -> None:
         if event.headers.get_all("Sec-WebSocket-Version") not in ([], [VERSION]):
             self._refuse_version()
             return
         super().handle_connect(event)
         if hasattr(self, "scope"):
+            if self._head is not None:
+                self.scope.update(self._head)  # type: ignore[typeddict-item]
+                self.scope["subprotocols"] = _subprotocols(self._head["headers"])
+                self._head = None
             extensions = cast(dict[str, Any], self.scope["extensions"])
             extensions["pollroom.wire"] = self._attach
             extensions["pollroom.abort"] = self.transport.abort
@@ -94,6 +141,8 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.indirect()  # the event loop closes the file descriptor only after this call
         super().connection_lost(exc)
+        if self._table is not None:
+            self._table.remove(self)
         # What refers to this object, as it does to them: else only the garbage collector would free it, hours later.
         self._noted.forget()
         self.conn.parser.close()
@@ -168,6 +217,7 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
             self.listener.drain()
 
     def data_received(self, data: bytes) -> None:
+        self.last_active = self.loop.time()
         # After a bad frame the rest is read and dropped: closing with unread bytes would reset the connection, and the
         # peer would never see why.
         if self.conn.eof_sent:
@@ -232,3 +282,12 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
         self.transport.resume_reading()
         self.close_timer = self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
+
+
+def _subprotocols(headers: list[tuple[bytes, bytes]]) -> list[str]:
+    return [
+        token.strip().decode("latin-1")
+        for name, value in headers
+        if name == b"sec-websocket-protocol"
+        for token in value.split(b",")
+    ]

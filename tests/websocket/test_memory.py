@@ -21,12 +21,13 @@ class Member:
     """Bound to its wire both ways, as a socket of the app is."""
 
     direct = -1
+    identity = None
 
     def __init__(self, wire: PollroomProtocol) -> None:
         self.wire = wire
-        wire.member = self
+        wire.listener = self
 
-    def received(self, data: bytes) -> None:
+    def on_message(self, data: bytes) -> None:
         self.wire.write(text_frame(data))
 
     def drain(self) -> None:

@@ -5,12 +5,14 @@ import http.client
 import itertools
 import json
 import os
+import resource
 import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +52,16 @@ def run(
     )
 
 
+def _limit_files(number: int) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, number))
+
+
 class Process:
     """One ``python -m app <command>``. Its descendants are known by a mark in their environment, its session or folder."""
 
-    def __init__(self, command: Sequence[str], settings: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], settings: Mapping[str, str], log: Path, files: int | None = None
+    ) -> None:
         self.log = log
         self._mark = secrets.token_hex(8)
         self._folder = settings.get("DATA_DIR", "")
@@ -66,6 +74,7 @@ class Process:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=partial(_limit_files, files) if files else None,
             )
 
     @property
@@ -146,11 +155,18 @@ class Server:
     ``settings`` go to every instance. Without ``DATABASE_URL`` among them it is the embedded default.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, instances: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        instances: int = 1,
+        files: int | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.settings = {"MESSAGE_RATE": "0", "DRAIN_SECONDS": "1"} | dict(settings or {})
         self.size = instances
+        self.files = files
         self.memory = Memory()
         self.cache: dict[str, Any] = {}
         self.processes: list[Process] = []
@@ -177,7 +193,9 @@ class Server:
         for attempt in range(3):
             if not self._ports[index] or attempt:
                 self._ports[index] = free_port()
-            process = Process(["serve"], self.of_instance(index), self.folder / f"serve{index}.log")
+            process = Process(
+                ["serve"], self.of_instance(index), self.folder / f"serve{index}.log", self.files
+            )
             if self._ready(process, index):
                 self.processes.append(process)
                 return
@@ -235,9 +253,14 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, settings: Mapping[str, str] | None = None, instances: int = 1) -> Iterator[Server]:
+def serving(
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    instances: int = 1,
+    files: int | None = None,
+) -> Iterator[Server]:
     """A started server, stopped at the end. A trace of an unexpected error in its log is a failure."""
-    server = Server(folder, settings, instances)
+    server = Server(folder, settings, instances, files)
     try:
         server.start()
         yield server

@@ -1,0 +1,27 @@
+"""Answers of the protocol itself, to what never becomes a request."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from .middleware import problem_document
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def refusal(status: int, code: str, detail: str, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A whole HTTP answer with a problem document, after which the connection ends."""
+    body = _encode(problem_document(status, code, detail))
+    lines = [b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode())]
+    lines += [name + b": " + value for name, value in default_headers]
+    lines += [
+        b"content-type: application/problem+json",
+        b"cache-control: no-store",
+        b"content-length: %d" % len(body),
+        b"connection: close",
+        b"",
+        b"",
+    ]
+    return b"\r\n".join(lines) + body

@@ -1,0 +1,78 @@
+"""The rules for a request's head, before it becomes a request."""
+
+from typing import Final, NamedTuple
+
+MAX_HEAD_BYTES: Final = 32 * 1024
+MAX_FIELDS: Final = 100
+MAX_LENGTH_DIGITS: Final = 18
+
+Fields = list[tuple[bytes, bytes]]
+
+
+class Refused(NamedTuple):
+    status: int
+    code: str
+    detail: str
+
+
+TOO_LARGE: Final = Refused(
+    431, "TOO_LARGE", f"A request's head has at most {MAX_HEAD_BYTES} bytes and {MAX_FIELDS} fields."
+)
+MALFORMED: Final = Refused(400, "BAD_MESSAGE", "Not a valid HTTP request.")
+NO_HOST: Final = Refused(400, "BAD_MESSAGE", "Exactly one Host header is required, and it must not be empty.")
+UNKNOWN_HOST: Final = Refused(400, "BAD_MESSAGE", "This server is not known by that Host (ALLOWED_HOSTS).")
+UPGRADE_WITH_BODY: Final = Refused(
+    400, "BAD_MESSAGE", "A WebSocket upgrade has no body and is not pipelined."
+)
+CONNECT: Final = Refused(400, "BAD_MESSAGE", "This server is not a proxy: CONNECT is not supported.")
+
+
+class Head(NamedTuple):
+    """``length``: of the body as declared, -1 for a chunked one."""
+
+    host: bytes
+    length: int
+
+
+def read_head(fields: Fields, version: str) -> Head | Refused:
+    host: bytes | None = None
+    length = 0
+    for name, value in fields:
+        if name == b"host":
+            if host is not None or not value:
+                return NO_HOST
+            host = value
+        elif name == b"content-length":
+            if not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
+                return MALFORMED
+            length = int(value)
+        elif name == b"transfer-encoding":
+            length = -1
+    if host is None and version != "1.0":
+        return NO_HOST
+    return Head(host or b"", length)
+
+
+def wants_websocket(method: bytes, version: str, fields: Fields) -> bool:
+    return (
+        method == b"GET"
+        and version == "1.1"
+        and any(name == b"upgrade" and b"websocket" in _tokens(value) for name, value in fields)
+    )
+
+
+def without_upgrade(method: bytes, url: bytes, version: str, fields: Fields) -> bytes:
+    """The head as sent by a client that does not ask for another protocol."""
+    lines = [b"%s %s HTTP/%s" % (method, url, version.encode())]
+    for name, value in fields:
+        if name == b"connection":
+            kept = [token for token in _tokens(value) if token not in (b"upgrade", b"http2-settings")]
+            if kept:
+                lines.append(b"connection: " + b", ".join(kept))
+        elif name not in (b"upgrade", b"http2-settings"):
+            lines.append(name + b": " + value)
+    return b"\r\n".join([*lines, b"", b""])
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    return [token.strip() for token in value.lower().split(b",")]
