@@ -27,14 +27,8 @@ UPGRADE_WITH_BODY: Final = Refused(
 CONNECT: Final = Refused(400, "BAD_MESSAGE", "This server is not a proxy: CONNECT is not supported.")
 
 
-class Head(NamedTuple):
-    """``length``: of the body as declared, -1 for a chunked one."""
-
-    host: bytes
-    length: int
-
-
-def read_head(fields: Fields, version: str) -> Head | Refused:
+def read_head(fields: Fields, version: str) -> tuple[bytes, int] | Refused:
+    """The host, and the declared length of the body: -1 for a chunked one."""
     host: bytes | None = None
     length = 0
     for name, value in fields:
@@ -50,7 +44,7 @@ def read_head(fields: Fields, version: str) -> Head | Refused:
             length = -1
     if host is None and version != "1.0":
         return NO_HOST
-    return Head(host or b"", length)
+    return host or b"", length
 
 
 def wants_websocket(method: bytes, version: str, fields: Fields) -> bool:

@@ -134,6 +134,8 @@ class PollroomHttpProtocol(HttpToolsProtocol):
             seconds = self._edge.discard_seconds
         else:
             seconds = self._edge.head_seconds if self._head_bytes else self._edge.keep_alive_seconds
+        if self.flow.write_paused:
+            seconds = min(seconds, self._edge.discard_seconds)
         self.expires = self.loop.time() + seconds
 
     def expire(self) -> None:
@@ -160,8 +162,24 @@ class PollroomHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._rest:
             self._keep(data)
+        elif self._is_one_head(data):
+            self._feed_part(data)
+            if self._upgrading:
+                self._upgrading = False
+                self.handle_websocket_upgrade()
         else:
             self._feed(data)
+
+    def _is_one_head(self, data: bytes) -> bool:
+        """Nearly every read: from its first byte to its last."""
+        return (
+            self._in_head
+            and not self._head_bytes
+            and len(data) <= SLICE_BYTES
+            and data.find(HEAD_END) == len(data) - len(HEAD_END)
+            and self._refused is None
+            and not self.pipeline
+        )
 
     def _keep(self, data: bytes) -> None:
         """For after the requests that wait already."""
@@ -258,11 +276,12 @@ class PollroomHttpProtocol(HttpToolsProtocol):
         if isinstance(head, Refused):
             self._refused = head
             return
-        if not self._edge.answers_host(head.host, self.url):
+        host, length = head
+        if self._edge.allowed_hosts and not self._edge.answers_host(host, self.url):
             self._refused = UNKNOWN_HOST
             return
         if self.parser.should_upgrade():
-            self._upgrade(method, version, head.length, exact)
+            self._upgrade(method, version, length, exact)
             return
         super().on_headers_complete()
         cycle = self.cycle
@@ -271,11 +290,12 @@ class PollroomHttpProtocol(HttpToolsProtocol):
             cycle.keep_alive = (
                 False  # a client that is refused may send the body or not: nobody knows what comes next
             )
-        if head.length:
-            self._body_left = head.length
+        if length:
+            self._body_left = length
             self.headers = []  # trailers are read and dropped
         self.last_active = now = self.loop.time()
-        self.expires = now + self._edge.request_seconds
+        if not self.flow.write_paused:
+            self.expires = now + self._edge.request_seconds
 
     def _upgrade(self, method: bytes, version: str, length: int, exact: bool) -> None:
         if method == b"CONNECT":
@@ -320,7 +340,7 @@ class PollroomHttpProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.last_active = self.loop.time()
+        self.last_active = now = self.loop.time()
         if self._lingering:
             self.flow.resume_reading()
             return
@@ -329,6 +349,10 @@ class PollroomHttpProtocol(HttpToolsProtocol):
             self._start_asgi_task(cycle, app)
         elif self._refused is not None:
             self._refuse(self._refused)
+            return
+        elif self._in_head and not self._head_bytes and not self._rest and not self.flow.write_paused:
+            self.expires = now + self._edge.keep_alive_seconds
+            self.flow.resume_reading()
             return
         self._renew()
         if self._rest:
