@@ -19,6 +19,7 @@ def refusal(status: int, code: str, detail: str, default_headers: Iterable[tuple
     lines += [
         b"content-type: application/problem+json",
         b"cache-control: no-store",
+        b"x-content-type-options: nosniff",
         b"content-length: %d" % len(body),
         b"connection: close",
         b"",
