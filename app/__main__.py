@@ -128,8 +128,10 @@ def migrate_() -> None:
 @cli.command()
 @click.argument("poll", required=False)
 @click.option("--all", "every", is_flag=True, help="Every poll.")
-@click.option("--mend", is_flag=True, help="Count the ledger's ballots anew where they differ.")
-def recount(poll: str | None, every: bool, mend: bool) -> None:
+@click.option(
+    "--repair", "--mend", "repair", is_flag=True, help="If they differ, count the ballots in Redis again."
+)
+def recount(poll: str | None, every: bool, repair: bool) -> None:
     """Compare the tally in Redis with the rows in SQL, once the log is stored. Exit status 1 where they differ."""
     if (poll is None) != every:
         raise click.UsageError("name a poll, or give --all")
@@ -142,9 +144,9 @@ def recount(poll: str | None, every: bool, mend: bool) -> None:
             ids = recounter.every_poll() if poll is None else _one(poll)
             async for poll_id in ids:
                 found = await recounter.compare(poll_id)
-                if not found.equal and mend:
-                    click.echo(f"{poll_id} mending: ledger {found.ledger}, sql {found.sql}")
-                    found = await recounter.mend(poll_id)
+                if not found.equal and repair:
+                    click.echo(f"{poll_id} repairing: ledger {found.ledger}, sql {found.sql}")
+                    found = await recounter.repair(poll_id)
                 compared += 1
                 differing += not found.equal
                 if not found.equal or poll is not None:

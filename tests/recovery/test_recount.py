@@ -1,4 +1,4 @@
-"""A difference that was planted in either store is found, and mended from the ledger's ballots."""
+"""A difference that was planted in either store is found, and repaired from the ledger's ballots."""
 
 import sqlite3
 
@@ -16,7 +16,7 @@ async def found(node: Node, poll_id: str) -> bool:
     return not (await node.stores.recounter().compare(poll_id)).equal
 
 
-async def test_a_wrong_count_in_redis_is_found_and_mended(site: Site) -> None:
+async def test_a_wrong_count_in_redis_is_found_and_repaired(site: Site) -> None:
     async with site.open() as node:
         poll = await node.poll()
         await some_votes(node, poll, range(30))
@@ -26,7 +26,7 @@ async def test_a_wrong_count_in_redis_is_found_and_mended(site: Site) -> None:
         await node.redis("HINCRBY", counts, poll.options[0].id, 5)
         await node.redis("HINCRBY", counts, "voters", -2)
         assert await found(node, poll.id)
-        assert (await node.stores.recounter().mend(poll.id)).equal
+        assert (await node.stores.recounter().repair(poll.id)).equal
         after = await node.state(poll)
         assert (after.counts, after.voters) == (before.counts, before.voters) and after.seq > before.seq
         assert not await found(node, poll.id)
@@ -47,7 +47,7 @@ async def test_a_poll_whose_lease_ran_out_is_compared_like_any_other(site: Site)
         await node.redis("HINCRBY", counts, poll.options[0].id, 5)
         await node.redis("HSET", key, "held_until", held.now - 1)
         assert await found(node, poll.id)
-        assert (await node.stores.recounter().mend(poll.id)).equal
+        assert (await node.stores.recounter().repair(poll.id)).equal
 
 
 async def test_a_poll_that_redis_does_not_hold_is_not_loaded_to_be_compared(small: Site) -> None:
@@ -69,7 +69,7 @@ async def test_rows_that_sql_lost_are_found_and_written_again(small: Site) -> No
         with sqlite3.connect(small.sqlite_file, timeout=10) as live:
             live.execute("DELETE FROM ballots WHERE voter_id IN ('v1', 'v3')")
         assert await found(node, poll.id)
-        assert (await node.stores.recounter().mend(poll.id)).equal
+        assert (await node.stores.recounter().repair(poll.id)).equal
         row = await model.find_ballot(node.stores.database, poll.id, "v3")
         assert row is not None and row.n == 2
         assert received(await node.vote(poll, "v3", "v3-1", 0)).repeated

@@ -46,7 +46,7 @@ class Recounter:
         held = None if state is None else (state.voters, _nonzero(state.counts))
         return Difference(poll_id, held, (voters, _nonzero(counts)))
 
-    async def mend(self, poll_id: str) -> Difference:
+    async def repair(self, poll_id: str) -> Difference:
         """Count the ledger's ballots anew, and write them to SQL again; a row there with a higher n stays."""
         state = await self._ledger.recount(poll_id)
         if state is not None:
