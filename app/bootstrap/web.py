@@ -28,6 +28,7 @@ from ..services.polls.option_images import OptionImages
 from ..services.polls.polls import Polls
 from ..services.rooms.broadcaster import Broadcaster
 from ..services.rooms.connections import ConnectionRegistry
+from ..services.rooms.dispatcher import Dispatcher
 from ..services.rooms.participants import Participants
 from ..services.vote_log.kafka_relay import lag
 from ..services.voting.votes import Votes
@@ -168,13 +169,17 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         for name, task in tasks.items():
             await stack.enter_async_context(supervisor.running(name, task))
         limits = Limits(settings.message_rate, settings.ping_interval)
-        events = Events(participants, rooms, registry, clock)
-        socket = endpoint(events, registry, clock, limits, settings.allowed_origins, settings.max_sockets)
+        dispatcher = Dispatcher(participants, votes, registry, clock)
+        events = Events(dispatcher)
+        socket = endpoint(
+            events, rooms, registry, clock, limits, settings.allowed_origins, settings.max_sockets
+        )
         gateway = None
         if settings.socketio:
             from ..socketio.endpoint import Gateway  # its extra may be missing
 
             found = Gateway(
+                dispatcher,
                 participants,
                 registry,
                 settings.allowed_origins,

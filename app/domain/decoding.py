@@ -1,11 +1,12 @@
 """Decodes JSON from clients into typed values, for every transport.
 
 Raises ``BAD_MESSAGE`` for what is not a JSON object, and ``VALIDATION_FAILED`` for an object with missing, unknown or wrong
-fields. It names every wrong top-level field as the client wrote it.
+fields, or with values nested too deep. It names every wrong top-level field as the client wrote it.
 """
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin
 
@@ -15,6 +16,13 @@ from .errors import PollroomError, invalid
 
 T = TypeVar("T")
 
+# Strings are skipped as a whole. Closing quotes are optional, so that no input is read more than once.
+_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+_OPENING: Final = frozenset(b"[{")
+_CLOSING: Final = frozenset(b"]}")
+MAX_DEPTH: Final = 64
+"""Levels of nesting. Python's own limit differs between interpreters."""
+_TOO_DEEP: Final = b"1e999"
 _NAME_LENGTH: Final = 64
 _MESSAGE_LENGTH: Final = 200
 _MAX_UNKNOWN: Final = 20
@@ -22,34 +30,79 @@ _MAX_UNKNOWN: Final = 20
 
 
 def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """``data`` as the decoder's type. Callers bound its length: the time taken grows with it."""
+    """``data`` as the decoder's type, which must not accept values nested deeper than ``MAX_DEPTH``.
+
+    Callers limit the length of ``data``: the time taken grows with it.
+    """
     try:
         value = decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _refuse(data, decoder.type, error)
     if b"\\u0000" in data:
-        _refuse_bad_text(_tree(data))
+        _refuse_bad_text(read_object(data))
     return value
 
 
 def _refuse(data: bytes, form: Any, error: Exception) -> NoReturn:
     # The fast decoder stops at the first thing it dislikes and calls a lone surrogate malformed JSON: only a whole
     # second parse tells bad JSON from bad fields.
-    tree = _tree(data)
+    tree = read_object(data)
+    if shallow(data) is not data:
+        _refuse_bad_text(tree)
     if isinstance(error, msgspec.ValidationError):
         raise _validation(tree, form, str(error)) from None
     _refuse_bad_text(tree)
     raise invalid("body", "holds a value out of range") from None
 
 
-def _tree(data: bytes) -> dict[str, Any]:
+def read_object(data: bytes) -> dict[str, Any]:
+    """The fields of an object that need not be valid otherwise. ``BAD_MESSAGE`` for anything else."""
     try:
-        tree = json.loads(data.decode(), parse_constant=_no_constant, parse_int=_bounded_int)
+        tree = json.loads(shallow(data).decode(), parse_constant=_no_constant, parse_int=_bounded_int)
     except (ValueError, RecursionError):
         raise PollroomError("BAD_MESSAGE") from None
     if not isinstance(tree, dict):
         raise PollroomError("BAD_MESSAGE")
     return tree
+
+
+def shallow(data: bytes, levels: int = 1) -> bytes:
+    """``data``, with a number out of range for each value inside the outermost ``levels`` that is nested too deep."""
+    limit = MAX_DEPTH + levels - 1
+    if data.count(b"[") + data.count(b"{") <= limit or not _deeper(data, limit):
+        return data
+    return _without_deep(data, levels, limit)
+
+
+def _deeper(data: bytes, limit: int) -> bool:
+    depth = 0
+    for token in _TOKEN.finditer(data):
+        first = data[token.start()]
+        if first in _OPENING:
+            depth += 1
+            if depth > limit:
+                return True
+        elif first in _CLOSING:
+            depth -= 1
+    return False
+
+
+def _without_deep(data: bytes, levels: int, limit: int) -> bytes:
+    depth = deepest = value = start = 0
+    kept = []
+    for token in _TOKEN.finditer(data):
+        first = data[token.start()]
+        if first in _OPENING:
+            depth += 1
+            if depth == levels + 1:
+                value, deepest = token.start(), depth
+            deepest = max(deepest, depth)
+        elif first in _CLOSING:
+            if depth == levels + 1 and deepest > limit:
+                kept += [data[start:value], _TOO_DEEP]
+                start = token.end()
+            depth -= 1
+    return b"".join([*kept, data[start:]])
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -130,7 +183,7 @@ def _refuse_bad_text(tree: dict[str, Any]) -> None:
     for name, value in tree.items():
         for leaf in _leaves(name, value):
             if isinstance(leaf, float) and math.isinf(leaf):
-                raise invalid(_printable(name, _NAME_LENGTH), "is out of range")
+                raise invalid(_printable(name, _NAME_LENGTH), "is out of range or nested too deep")
             if isinstance(leaf, str) and ("\0" in leaf or any("\ud800" <= c <= "\udfff" for c in leaf)):
                 raise invalid(_printable(name, _NAME_LENGTH), "must not contain NUL or lone surrogates")
 

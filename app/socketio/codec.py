@@ -1,7 +1,4 @@
-"""Packets <-> messages. Payloads are the JSON that the other socket transport sends, under an event's name.
-
-Names: the message's type in lower case. Clients send ``join_poll``, ``leave_poll``, ``vote``, ``retract_vote``, ``auth``.
-"""
+"""Packets to messages and back. Payloads are the JSON of the WebSocket transport; events are named by its type in lower case."""
 
 import json
 import re
@@ -9,12 +6,13 @@ from typing import Any, Final
 
 import msgspec
 from engineio import packet as engine
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 from socketio import packet
 
-from ..domain.decoding import decode
+from ..domain.decoding import shallow
 from ..domain.errors import PollroomError
-from ..services.rooms.messages import Auth, JoinPoll, LeavePoll, Message, Refused, RetractVote, Vote, head
+from ..services.rooms.message_decoder import Refused, parse_as
+from ..services.rooms.messages import CLIENT_MESSAGES, ClientMessage, Ping, type_of
 
 MAX_MESSAGE_BYTES: Final = 4096
 """Bytes of one packet, as of one frame of the other socket transport."""
@@ -25,10 +23,9 @@ EVENT: Final = "message"
 GARBAGE: Final = "49"
 """An engine's message that is no packet of Socket.IO: takes the place of what the engine cannot read."""
 
-_TYPES: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-    str(kind.__struct_config__.tag).lower(): msgspec.json.Decoder(kind)
-    for kind in (Auth, JoinPoll, LeavePoll, Vote, RetractVote)
-}
+_TYPES: Final = {type_of(kind).lower(): type_of(kind) for kind in CLIENT_MESSAGES if kind is not Ping}
+"""Types by event name. The engine has pings of its own."""
+
 _PACKET: Final = re.compile(r"([0-6])(?:[0-9]{1,9}-)?(?:(/[^,]*),?)?([0-9]{1,15})?(.*)", re.DOTALL)
 _arguments: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _name: Final = msgspec.json.Decoder(str)
@@ -41,21 +38,17 @@ class Asked(Struct):
     text: str
     ack: int | None = None
 
-    def read(self) -> Message:
+    def read(self) -> ClientMessage:
         """Raises ``Refused``."""
-        id: str | UnsetType = UNSET
+        whole = self.text.encode("utf-8", "surrogatepass")
+        error = None
+        if len(whole) > MAX_MESSAGE_BYTES:
+            error = PollroomError("TOO_LARGE", f"A message has at most {MAX_MESSAGE_BYTES} bytes.")
         try:
-            data = self.text.encode("utf-8", "surrogatepass")
-            if len(data) > MAX_MESSAGE_BYTES:
-                raise PollroomError("TOO_LARGE", f"A message has at most {MAX_MESSAGE_BYTES} bytes.")
-            name, payload = _split(data)
-            _, id = head(payload)
-            if name not in _TYPES:
-                raise PollroomError("UNKNOWN_TYPE")
-            message: Message = decode(payload, _TYPES[name])
-            return message
-        except PollroomError as error:
-            raise Refused(error, id) from None
+            name, payload = _split(shallow(whole, levels=2))
+        except PollroomError as bad:
+            raise Refused(error or bad) from None
+        return parse_as(_TYPES.get(name, ""), payload, error)
 
 
 def _split(data: bytes) -> tuple[str, bytes]:
@@ -127,7 +120,7 @@ def event(kind: str, payload: bytes) -> engine.Packet:
 
 
 def event_of(message: Struct) -> engine.Packet:
-    return event(str(type(message).__struct_config__.tag), _encode(message))
+    return event(type_of(type(message)), _encode(message))
 
 
 def acknowledgement(number: int, message: Struct) -> engine.Packet:

@@ -24,7 +24,7 @@ class SocketIOConnection:
     """
 
     def __init__(
-        self, socket: Any, home: Rooms[Any], rate_limit: TokenBucket, abort: Callable[[], None] | None
+        self, socket: Any, home: Rooms[Any, Any], rate_limit: TokenBucket, abort: Callable[[], None] | None
     ) -> None:
         self._socket = socket
         self.outbox: PacketQueue = socket.queue
@@ -47,12 +47,22 @@ class SocketIOConnection:
         if not self.closed:
             self.outbox.put_nowait(packets.event_of(message))
 
-    def reply(self, asked: packets.Asked, message: Struct) -> None:
-        """To the event's callback; without one as an event."""
+    def reply(self, asked: packets.Asked, message: Struct) -> bool:
+        """To the event's callback (then true), or as an event if it has none."""
         if asked.ack is None:
             self.send(message)
         elif not self.closed:
             self.outbox.put_nowait(packets.acknowledgement(asked.ack, message))
+        return asked.ack is not None
+
+    def answer(self, frame: Any) -> None:
+        self.outbox.put_nowait(frame)
+
+    def change(self, poll_id: str, frame: Any) -> None:
+        self.outbox.change(poll_id, frame)
+
+    def update(self, poll_id: str, frame: Any) -> None:
+        self.outbox.update(poll_id, frame)
 
     def forget(self, poll_id: str) -> None:
         self.outbox.forget(poll_id)

@@ -16,12 +16,13 @@ from starlette.types import Receive, Scope, Send
 from ..domain.close_codes import CloseCode
 from ..domain.errors import PollroomError
 from ..services.rooms.connections import ConnectionRegistry
+from ..services.rooms.dispatcher import Dispatcher
 from ..services.rooms.messages import ErrorMessage
 from ..services.rooms.participants import Participants
 from ..services.rooms.rate_limit import TokenBucket
 from .codec import EVENT, Asked, Handshake, Packet
 from .connection import SocketIOConnection
-from .events import Events
+from .events import SocketIOEvents
 from .guard import MAX_BODY_BYTES, Guard
 from .packet_queue import PacketQueue
 from .rooms import SocketIORooms
@@ -41,6 +42,7 @@ class Gateway:
 
     def __init__(
         self,
+        dispatcher: Dispatcher,
         participants: Participants,
         registry: ConnectionRegistry,
         origins: Collection[str],
@@ -53,7 +55,7 @@ class Gateway:
         self._message_rate = message_rate
         self._rooms = SocketIORooms()
         participants.opened(self._rooms)
-        self._events = Events(participants, self._rooms, registry)
+        self._events = SocketIOEvents(dispatcher, participants)
         self._connections: dict[str, SocketIOConnection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         log = logging.getLogger(__name__)

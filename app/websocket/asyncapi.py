@@ -1,79 +1,35 @@
-"""The AsyncAPI document of ``/ws``, made from the message structs."""
+"""The AsyncAPI document of ``/ws``, generated from the message structs."""
 
-from typing import Any, Final, get_args
-
-import msgspec
+from typing import Any, Final
 
 from ..domain.close_codes import CloseCode
 from ..domain.errors import MESSAGES
-from ..services.rooms.feed import PollChanged, PollDeleted, PollUpdate
-from ..services.rooms.messages import (
-    Auth,
-    Authenticated,
-    ErrorMessage,
-    JoinPoll,
-    LeavePoll,
-    LeftPoll,
-    PollStateMessage,
-    RetractVote,
-    Vote,
-    VoteAcceptedMessage,
-    VoteRetractedMessage,
-)
+from ..services.rooms.messages import CLIENT_MESSAGES, UNSOLICITED, ErrorMessage, type_of
 from ..utils.json_schemas import components, ref
-from .codec import AnyMessage, Ping, Pong, Welcome
 from .socket import MAX_MESSAGE_BYTES
 
 CHANNEL: Final = "#/channels/ws"
 
-ANSWERS: Final[dict[type, tuple[type, ...]]] = {
-    Auth: (Authenticated, PollStateMessage),
-    JoinPoll: (PollStateMessage,),
-    LeavePoll: (LeftPoll,),
-    Vote: (VoteAcceptedMessage,),
-    RetractVote: (VoteRetractedMessage,),
-    Ping: (Pong,),
-}
-"""Beside ``ERROR``, which any message may be answered with."""
-
-UNASKED: Final = (Welcome, PollUpdate, PollChanged, PollDeleted)
-
-SUMMARIES: Final[dict[type, str]] = {
-    Auth: "Prove who it is, or renew an access token on a live socket.",
-    JoinPoll: "Come into a poll's room, by `pollId` or `code`, exactly one; joining again answers again.",
-    LeavePoll: "Leave the room, joined or not.",
-    Vote: "Cast a ballot, with `optionIds` or `optionId`, exactly one. The same `id` again is the same ballot.",
-    RetractVote: "Take the standing ballot back.",
-    Ping: "Ask for a sign of life.",
-    Welcome: "Always first. Sizes in bytes, intervals and delays in seconds.",
-    Authenticated: "The token holds; `POLL_STATE` follows anew for each joined poll.",
-    PollStateMessage: "A poll as this socket may see it now.",
-    PollUpdate: "The newest tally, at most one a tick and room; also when only `viewers` moved.",
-    PollChanged: "After every edit, opening and closing.",
-    PollDeleted: "The poll is gone, and the socket has left its room.",
-    LeftPoll: "The socket has left the room.",
-    VoteAcceptedMessage: "The ballot counts, and is kept.",
-    VoteRetractedMessage: "The ballot is taken back, and that is kept.",
-    Pong: "A sign of life.",
-    ErrorMessage: "A refusal; `id` and `pollId` of what was refused, where they apply.",
-}
-
 
 def asyncapi(version: str) -> dict[str, Any]:
     """AsyncAPI 3.0; the operations are the server's: it receives what clients send."""
-    requests = get_args(AnyMessage)
-    answers = (*UNASKED, *dict.fromkeys(kind for kinds in ANSWERS.values() for kind in kinds), ErrorMessage)
+    requests = CLIENT_MESSAGES
+    answers: tuple[type, ...] = (
+        *UNSOLICITED,
+        *dict.fromkeys(answer for kind in requests for answer in kind.answers),
+        ErrorMessage,
+    )
     schemas = components(requests, answers)
     schemas["ErrorMessage"]["properties"]["code"] = {"enum": list(MESSAGES)}
     operations: dict[str, Any] = {
-        _tag(kind): {
+        type_of(kind): {
             "action": "receive",
             "channel": {"$ref": CHANNEL},
-            "summary": SUMMARIES[kind],
+            "summary": _summary(kind),
             "messages": [_message(kind)],
             "reply": {
                 "channel": {"$ref": CHANNEL},
-                "messages": [_message(answer) for answer in (*ANSWERS[kind], ErrorMessage)],
+                "messages": [_message(answer) for answer in (*kind.answers, ErrorMessage)],
             },
         }
         for kind in requests
@@ -81,8 +37,8 @@ def asyncapi(version: str) -> dict[str, Any]:
     operations["unasked"] = {
         "action": "send",
         "channel": {"$ref": CHANNEL},
-        "summary": "What the server sends by itself.",
-        "messages": [_message(kind) for kind in (*UNASKED, ErrorMessage)],
+        "summary": "What the server sends without being asked.",
+        "messages": [_message(kind) for kind in (*UNSOLICITED, ErrorMessage)],
     }
     codes = "\n".join(f"- {code}: {code.meaning}" for code in CloseCode)
     return {
@@ -98,11 +54,11 @@ def asyncapi(version: str) -> dict[str, Any]:
                 "address": "/ws",
                 "description": (
                     "Subprotocol `pollroom.v1` (optional); the access token in `Authorization: Bearer` or in `AUTH`. "
-                    f"At most {MAX_MESSAGE_BYTES} bytes a message from the client.\n\nClose codes:\n\n{codes}"
+                    f"At most {MAX_MESSAGE_BYTES} bytes per message from the client.\n\nClose codes:\n\n{codes}"
                 ),
                 "bindings": {"ws": {"method": "GET", "bindingVersion": "0.1.0"}},
                 "messages": {
-                    _tag(kind): {"$ref": f"#/components/messages/{_tag(kind)}"}
+                    type_of(kind): {"$ref": f"#/components/messages/{type_of(kind)}"}
                     for kind in (*requests, *answers)
                 },
             }
@@ -110,7 +66,7 @@ def asyncapi(version: str) -> dict[str, Any]:
         "operations": operations,
         "components": {
             "messages": {
-                _tag(kind): {"name": _tag(kind), "summary": SUMMARIES[kind], "payload": ref(kind)}
+                type_of(kind): {"name": type_of(kind), "summary": _summary(kind), "payload": ref(kind)}
                 for kind in (*requests, *answers)
             },
             "schemas": schemas,
@@ -118,10 +74,9 @@ def asyncapi(version: str) -> dict[str, Any]:
     }
 
 
-def _tag(kind: type) -> str:
-    assert issubclass(kind, msgspec.Struct)
-    return str(kind.__struct_config__.tag)
+def _summary(kind: type) -> str:
+    return " ".join((kind.__doc__ or "").split())
 
 
-def _message(kind: type) -> dict[str, str]:
-    return {"$ref": f"{CHANNEL}/messages/{_tag(kind)}"}
+def _message(kind: Any) -> dict[str, str]:
+    return {"$ref": f"{CHANNEL}/messages/{type_of(kind)}"}

@@ -1,6 +1,6 @@
-"""How a connection ends here: it is read until then, and nothing of it is left behind.
+"""The end of a WebSocket connection: it is read until then, and nothing of it is left behind.
 
-Who must go, and with which code, is decided in ``services/registry.py``, for every transport alike.
+``services/rooms/connections.py`` decides which connections are closed, and with which code, for every transport alike.
 """
 
 from starlette.websockets import WebSocket
@@ -11,8 +11,10 @@ from .socket import MAX_MESSAGE_BYTES, Socket
 
 
 async def until_disconnected(websocket: WebSocket, socket: Socket, registry: ConnectionRegistry) -> None:
-    """Read until the connection ends, then forget it at once, in every room. With our own protocol class only the end
-    comes this way."""
+    """Read until the connection ends, then remove it from every room at once.
+
+    With our protocol class only the end of the connection comes this way.
+    """
     try:
         while True:
             message = await websocket.receive()

@@ -8,10 +8,12 @@ from starlette.websockets import WebSocket
 from ..domain.close_codes import CloseCode
 from ..ports.clock import Clock
 from ..services.rooms.connections import ConnectionRegistry
+from ..services.rooms.messages import Auth
 from ..services.rooms.origin_refusals import OriginRefusals
 from .disconnect import until_disconnected
 from .events import Events
 from .middleware import header_token, refused_origin
+from .rooms import WebSocketRooms
 from .socket import AsgiWire, Limits, Socket
 
 SUBPROTOCOL = "pollroom.v1"
@@ -19,13 +21,14 @@ SUBPROTOCOL = "pollroom.v1"
 
 def endpoint(
     events: Events,
+    rooms: WebSocketRooms,
     registry: ConnectionRegistry,
     clock: Clock,
     limits: Limits,
     origins: Collection[str],
     max_sockets: int,
 ) -> Callable[[WebSocket], Awaitable[None]]:
-    """``max_sockets``: of sockets in this process; whoever comes then is closed with 4503."""
+    """``max_sockets``: limit of this process; further sockets are closed with 4503."""
 
     refusals = OriginRefusals()
 
@@ -43,11 +46,11 @@ def endpoint(
             return
         attach = websocket.scope.get("extensions", {}).get("pollroom.wire")
         wire = attach() if attach else AsgiWire(websocket)
-        socket = Socket(wire, events, limits, clock)
+        socket = Socket(wire, rooms, events.on_message, limits, clock)
         wire.listener = socket
         registry.add(socket)
         if (token := header_token(websocket)) is not None:
-            socket.enqueue(token)
+            events.enqueue(socket, Auth(token=token))
         await until_disconnected(websocket, socket, registry)
 
     return serve

@@ -1,4 +1,4 @@
-"""One connection as the rooms see it: who it is, and a bounded outbox that skips to the newest."""
+"""The sending half of a connection: a bounded outbox that skips to the newest update."""
 
 from collections import deque
 from typing import Any, Final, Protocol
@@ -7,6 +7,7 @@ import msgspec
 
 from ..domain.close_codes import CloseCode
 from ..domain.users import Identity
+from ..services.rooms.rate_limit import TokenBucket
 from ..services.rooms.rooms import Role, Rooms
 from .codec import encode, text_frame
 
@@ -36,11 +37,13 @@ class Wire(Protocol):
 
 
 class Outbox:
-    """``rooms``: poll id -> role there. Answers are never dropped; updates are, in favour of the newest.
+    """Answers are never dropped; updates are replaced by newer ones.
 
-    ``backlog``: answers that wait, none while the wire takes them. ``direct``: its file descriptor, kept by the wire while
-    nothing at all waits for this connection; -1 otherwise.
+    ``rooms`` maps a poll id to the role there. ``backlog``: waiting answers, None while the wire takes them. ``direct``: the
+    file descriptor, kept by the wire while nothing waits for this connection, else -1.
     """
+
+    rate_limit: TokenBucket
 
     __slots__ = (
         "_backlog_bytes",
@@ -57,7 +60,7 @@ class Outbox:
         "wire",
     )
 
-    def __init__(self, connection_id: str, wire: Wire, home: Rooms[Any]) -> None:
+    def __init__(self, connection_id: str, wire: Wire, home: Rooms[Any, Any]) -> None:
         self.id = connection_id
         self.home = home
         self.wire = wire
@@ -105,6 +108,9 @@ class Outbox:
 
     def pause_reading(self) -> None:
         self.wire.pause_reading()
+
+    def resume_reading(self) -> None:
+        self.wire.resume_reading()
 
     def forget(self, poll_id: str) -> None:
         for waiting in (self._changes, self._updates):

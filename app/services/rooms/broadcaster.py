@@ -18,11 +18,11 @@ from ...domain.polls import Rules
 from ...ports.clock import Clock
 from ...ports.ledger import Ledger
 from ...ports.messaging import Bus
-from ...ports.rooms import Sink
 from ...utils import logger
 from ..polls.poll_reader import PollReader, Reading
 from .feed import Feed, Publication
 from .presence import ANNOUNCE_SHARE, CHECK_SHARE, Presence
+from .rooms import Rooms
 
 RESYNC_SECONDS = 5.0
 RESYNC_CHUNK = 200
@@ -61,7 +61,7 @@ class Broadcaster:
         self._due: dict[str, Feed] = {}
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup
-        self.sinks: list[Sink] = []
+        self.rooms: list[Rooms[Any, Any]] = []
         # For operators: kind of message -> sockets that it was for.
         self.delivered: Counter[str] = Counter()
         bus.on_reconnect(self.resync)
@@ -103,7 +103,7 @@ class Broadcaster:
         """Somebody came or went here. A feed without viewers here is given up at the next tick."""
         feed = self._feeds.get(poll_id)
         if feed is not None:
-            feed.viewers.set_here(sum(sink.viewers(poll_id) for sink in self.sinks))
+            feed.viewers.set_here(sum(rooms.viewers(poll_id) for rooms in self.rooms))
             self._mark_dirty(feed)
 
     def mark_dirty(self, poll_id: str) -> None:
@@ -187,10 +187,12 @@ class Broadcaster:
                 else:
                     feed.pending.popleft()
                 if feed.changes_rights(rules, state):
-                    voters = [voter for sink in self.sinks for voter in sink.users_without_vote(feed.poll_id)]
+                    voters = [
+                        voter for rooms in self.rooms for voter in rooms.users_without_vote(feed.poll_id)
+                    ]
                     voted = await self._ledger.accepted(feed.poll_id, voters) if voters else set()
-                    for sink in self.sinks:
-                        sink.mark_voted(feed.poll_id, voted)
+                    for rooms in self.rooms:
+                        rooms.mark_voted(feed.poll_id, voted)
                 if state.order > feed.state.order:
                     self._apply(feed, rules, state)
         except PollroomError as error:
@@ -222,9 +224,9 @@ class Broadcaster:
         self._wake.set()
 
     def _deliver(self, publication: Publication) -> None:
-        for sink in self.sinks:
-            self.delivered[publication.kind] += sink.viewers(publication.poll_id)
-            sink.deliver(publication)
+        for rooms in self.rooms:
+            self.delivered[publication.kind] += rooms.viewers(publication.poll_id)
+            rooms.deliver(publication)
 
     async def _tick_forever(self) -> None:
         last = 0.0

@@ -1,4 +1,4 @@
-"""One poll that is watched on this instance: its newest rules, state and viewers, and what goes out about them."""
+"""The feed of one poll that is watched on this instance: its newest rules, state and viewers, and what is published."""
 
 import asyncio
 from collections import deque
@@ -6,34 +6,21 @@ from collections.abc import Callable
 
 import msgspec
 
-from ...domain.ballots import PollState, Tally
+from ...domain.ballots import PollState
 from ...domain.polls import PollView, Rules
-from ...domain.values import Camel, rfc3339
+from ...domain.values import rfc3339
 from ...domain.visibility import may_see, tally
+from .messages import PollChanged, PollDeleted, PollUpdate
 from .presence import Viewers
 
 Show = Callable[[Rules, PollState], PollView]
 
 
-class PollUpdate(Camel, tag_field="type", tag="POLL_UPDATE"):
-    poll_id: str
-    tally: Tally
-    viewers: int
-    server_time: str
-
-
-class PollChanged(Camel, tag_field="type", tag="POLL_CHANGED"):
-    poll: PollView
-    tally: Tally
-    server_time: str
-
-
-class PollDeleted(Camel, tag_field="type", tag="POLL_DELETED"):
-    poll_id: str
-
-
 class Feed:
-    """``state`` and ``rules`` belong together. ``pending``: newer states whose rules or readers are still being fetched."""
+    """``state`` and ``rules`` belong together. ``pending``: newer states whose rules or rights are still being fetched.
+
+    ``newest``: order of the newest state in ``pending`` or ``state``. ``catching_up``: a task applies ``pending`` in order.
+    """
 
     def __init__(self, rules: Rules, state: PollState, silence_seconds: float, show: Show) -> None:
         self.poll_id = rules.id
@@ -48,7 +35,7 @@ class Feed:
         self.timer: asyncio.TimerHandle | None = None
 
     def changes_poll(self, rules: Rules, state: PollState) -> bool:
-        """Whether more than the tally differs."""
+        """Whether more than the tally changes."""
         old = self.state
         return (rules.version, state.opened, state.closed, state.opens, state.closes) != (
             self.rules.version,
@@ -59,7 +46,7 @@ class Feed:
         )
 
     def changes_rights(self, rules: Rules, state: PollState) -> bool:
-        """Whether sockets learn with this change what they may see: the ledger knows who has voted."""
+        """Whether this change decides anew who sees counts: then the ledger is asked who has voted."""
         return (
             rules.results_visibility == "after_vote" and not state.closed and self.changes_poll(rules, state)
         )
@@ -71,7 +58,7 @@ class Feed:
 
 
 class Publication:
-    """What a feed has to say now: a message for those who may see the counts and one for the rest, made when asked for."""
+    """A message about a feed's current state, with counts and without, each encoded when it is first needed."""
 
     def __init__(self, kind: str, feed: Feed, now: int) -> None:
         self.kind = kind

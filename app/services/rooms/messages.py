@@ -1,81 +1,47 @@
-"""What clients of a socket send, and what they are answered, whichever transport carries it."""
+"""The messages of a socket, whichever transport carries it.
 
-from typing import Annotated, Any, Final, cast
+``ClientMessage`` is the one list of what clients send: decoders, Socket.IO's event names and the AsyncAPI document follow it.
+A message's docstring is its summary there.
+"""
 
-import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from typing import ClassVar, Final, get_args
+
+from msgspec import UNSET, Struct, UnsetType
 
 from ...domain.ballots import Receipt, Tally, VoteAccepted, VoteRetracted, YourVote
-from ...domain.decoding import decode
 from ...domain.errors import PollroomError
 from ...domain.polls import PollView
 from ...domain.users import UserView
 from ...domain.values import BallotId, Camel, rfc3339
 
 
-class Message(Camel, tag_field="type", kw_only=True):
-    id: BallotId | UnsetType = UNSET
+class Reconnect(Camel):
+    """Seconds; see the close codes of the contract."""
+
+    min_delay: float
+    max_delay: float
 
 
-class Auth(Message, tag="AUTH"):
-    token: str
+class Welcome(Camel, tag_field="type", tag="WELCOME"):
+    """Always first. Sizes in bytes, intervals and delays in seconds."""
 
-
-class JoinPoll(Message, tag="JOIN_POLL"):
-    poll_id: str | UnsetType = UNSET
-    code: str | UnsetType = UNSET
-
-
-class LeavePoll(Message, tag="LEAVE_POLL"):
-    poll_id: str
-
-
-class Vote(Message, tag="VOTE"):
-    poll_id: str
-    option_ids: list[str] | UnsetType = UNSET
-    option_id: str | UnsetType = UNSET
-
-
-class RetractVote(Message, tag="RETRACT_VOTE"):
-    poll_id: str
-
-
-class _Head(msgspec.Struct):
-    type: Any = None
-    id: Any = None
-
-
-_head: Final = msgspec.json.Decoder(_Head)
-_ballot_id: Final = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
-
-
-class Refused(Exception):
-    """What is no message; ``id`` as the client sent it, where it is a valid one."""
-
-    def __init__(self, error: PollroomError, id: str | UnsetType = UNSET) -> None:
-        super().__init__(error.code)
-        self.error = error
-        self.id = id
-
-
-def head(data: bytes) -> tuple[Any, str | UnsetType]:
-    """``type`` and ``id`` of an object that may be wrong otherwise. ``BAD_MESSAGE`` where it is none."""
-    try:
-        found = _head.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = decode(data, _head)
-    try:
-        return found.type, cast(str, msgspec.convert(found.id, _ballot_id))
-    except msgspec.ValidationError:
-        return found.type, UNSET
+    server_time: str
+    connection_id: str
+    max_message_bytes: int
+    ping_interval: float
+    reconnect: Reconnect
 
 
 class Authenticated(Camel, tag_field="type", tag="AUTHENTICATED"):
+    """The token is valid; `POLL_STATE` follows for each joined poll."""
+
     user: UserView
     expires_at: str
 
 
 class PollStateMessage(Camel, tag_field="type", tag="POLL_STATE"):
+    """A poll as this socket may see it now."""
+
     poll: PollView
     tally: Tally
     viewers: int
@@ -83,11 +49,38 @@ class PollStateMessage(Camel, tag_field="type", tag="POLL_STATE"):
     server_time: str
 
 
+class PollUpdate(Camel, tag_field="type", tag="POLL_UPDATE"):
+    """The newest tally, at most one per tick and room; also sent when only `viewers` changed."""
+
+    poll_id: str
+    tally: Tally
+    viewers: int
+    server_time: str
+
+
+class PollChanged(Camel, tag_field="type", tag="POLL_CHANGED"):
+    """Sent after every edit, opening and closing."""
+
+    poll: PollView
+    tally: Tally
+    server_time: str
+
+
+class PollDeleted(Camel, tag_field="type", tag="POLL_DELETED"):
+    """The poll was deleted, and the socket has left its room."""
+
+    poll_id: str
+
+
 class LeftPoll(Camel, tag_field="type", tag="LEFT_POLL"):
+    """The socket has left the room."""
+
     poll_id: str
 
 
 class VoteAcceptedMessage(VoteAccepted, tag_field="type", tag="VOTE_ACCEPTED"):
+    """The ballot counts and is stored."""
+
     @classmethod
     def of(cls, receipt: Receipt) -> "VoteAcceptedMessage":
         cast_at = rfc3339(receipt.cast_at)
@@ -95,12 +88,22 @@ class VoteAcceptedMessage(VoteAccepted, tag_field="type", tag="VOTE_ACCEPTED"):
 
 
 class VoteRetractedMessage(VoteRetracted, tag_field="type", tag="VOTE_RETRACTED"):
+    """The ballot is withdrawn, and that is stored."""
+
     @classmethod
     def of(cls, receipt: Receipt) -> "VoteRetractedMessage":
         return cls(receipt.id, receipt.poll_id, receipt.seq, receipt.repeated)
 
 
+class Pong(Camel, tag_field="type", tag="PONG"):
+    """The answer to `PING`."""
+
+    server_time: str
+
+
 class ErrorMessage(Camel, tag_field="type", tag="ERROR"):
+    """A refusal, with the `id` and `pollId` of what was refused where they apply."""
+
     code: str
     message: str
     id: str | UnsetType = UNSET
@@ -120,3 +123,74 @@ class ErrorMessage(Camel, tag_field="type", tag="ERROR"):
             UNSET if error.retry_after is None else error.retry_after,
             UNSET if error.fields is None else dict(error.fields),
         )
+
+
+UNSOLICITED: Final = (Welcome, PollUpdate, PollChanged, PollDeleted)
+"""What the server sends without being asked, besides ``ERROR``."""
+
+
+class BaseMessage(Camel, tag_field="type", kw_only=True):
+    """``answers``: what a client message is answered with, besides ``ERROR``."""
+
+    answers: ClassVar[tuple[type[Struct], ...]] = ()
+
+    id: BallotId | UnsetType = UNSET
+
+
+class Auth(BaseMessage, tag="AUTH"):
+    """Authenticate, or renew the access token on a live socket."""
+
+    answers = (Authenticated, PollStateMessage)
+
+    token: str
+
+
+class JoinPoll(BaseMessage, tag="JOIN_POLL"):
+    """Join a poll's room by `pollId` or `code`, exactly one of them. Joining again answers again."""
+
+    answers = (PollStateMessage,)
+
+    poll_id: str | UnsetType = UNSET
+    code: str | UnsetType = UNSET
+
+
+class LeavePoll(BaseMessage, tag="LEAVE_POLL"):
+    """Leave a poll's room, whether joined or not."""
+
+    answers = (LeftPoll,)
+
+    poll_id: str
+
+
+class Vote(BaseMessage, tag="VOTE"):
+    """Cast a ballot with `optionIds` or `optionId`, exactly one of them. The same `id` again is the same ballot."""
+
+    answers = (VoteAcceptedMessage,)
+
+    poll_id: str
+    option_ids: list[str] | UnsetType = UNSET
+    option_id: str | UnsetType = UNSET
+
+
+class RetractVote(BaseMessage, tag="RETRACT_VOTE"):
+    """Withdraw the current ballot."""
+
+    answers = (VoteRetractedMessage,)
+
+    poll_id: str
+
+
+class Ping(BaseMessage, tag="PING"):
+    """Ask for a sign of life."""
+
+    answers = (Pong,)
+
+
+ClientMessage = Auth | JoinPoll | LeavePoll | Vote | RetractVote | Ping
+CLIENT_MESSAGES: Final[tuple[type[BaseMessage], ...]] = get_args(ClientMessage)
+
+
+def type_of(message: type) -> str:
+    """The ``type`` that a message has on the wire."""
+    assert issubclass(message, Struct)
+    return str(message.__struct_config__.tag)

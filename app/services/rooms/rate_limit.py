@@ -1,4 +1,4 @@
-"""How much one connection may say."""
+"""How many messages a connection may send."""
 
 import time
 from typing import Final
@@ -7,7 +7,7 @@ REFUSED_IN_A_ROW: Final = 100
 
 
 class TokenBucket:
-    """``rate`` messages a second, bursts of twice that; 0 for no limit."""
+    """``rate`` messages per second, with bursts of twice that; 0 means no limit."""
 
     __slots__ = ("_at", "_left", "_refused", "rate")
 
@@ -18,7 +18,7 @@ class TokenBucket:
         self._refused = 0
 
     def take(self) -> float:
-        """Spend one message; 0, or the seconds to wait where it is one too many."""
+        """Spend one message. Returns 0, or the seconds to wait if that exceeds the limit."""
         rate = self.rate
         if not rate:
             return 0.0
@@ -32,7 +32,11 @@ class TokenBucket:
         self._refused += 1
         return max(round((1 - self._left) / rate, 3), 0.001)
 
+    def charge(self, messages: int) -> None:
+        """Spend more for a message that costs as much as ``messages`` others. The bucket may go into debt."""
+        self._left -= messages
+
     @property
     def ignored(self) -> bool:
-        """Whether the refusals of so many messages in a row made no difference."""
+        """Whether the client went on sending through ``REFUSED_IN_A_ROW`` refusals."""
         return self._refused >= REFUSED_IN_A_ROW
