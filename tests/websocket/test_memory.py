@@ -17,7 +17,7 @@ from tools.harness.wait import eventually
 pytestmark = pytest.mark.anyio
 
 
-class Member:
+class Echo:
     """Bound to its wire both ways, as a socket of the app is."""
 
     direct = -1
@@ -37,7 +37,7 @@ class Member:
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
-    Member(scope["extensions"]["pollroom.wire"]())
+    Echo(scope["extensions"]["pollroom.wire"]())
     while (await receive())["type"] != "websocket.disconnect":
         pass
 
