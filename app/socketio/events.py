@@ -47,4 +47,5 @@ class SocketIOEvents:
         if connection.over:
             self._dispatcher.over_limit(connection, connection.over, message.id, reply)
         else:
+            self._dispatcher.charge(connection, message)
             await self._dispatcher.dispatch(connection, message, reply)

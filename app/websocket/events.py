@@ -35,6 +35,7 @@ class Events:
 
     def enqueue(self, socket: Socket, message: ClientMessage) -> None:
         """Dispatch a message after those that wait already."""
+        self._dispatcher.charge(socket, message)
         socket.inbox.append(message)
         if len(socket.inbox) == MAX_INBOX:
             socket.pause_reading()

@@ -102,6 +102,12 @@ class Dispatcher:
         if connection.rate_limit.ignored:
             self._registry.end(connection, CloseCode.TOO_MANY_MESSAGES)
 
+    @staticmethod
+    def charge(connection: Connection, message: ClientMessage) -> None:
+        """Count what a message costs beyond others, as soon as it arrives: ``AUTH`` joins every room again."""
+        if isinstance(message, Auth):
+            connection.rate_limit.charge(len(connection.rooms))
+
     async def _authenticate(self, connection: Connection, message: Auth, reply: Reply) -> None:
         """``FORBIDDEN`` for another user's token. An invalid token ends the connection."""
         try:
@@ -114,8 +120,6 @@ class Dispatcher:
                 connection.send(refused)
             self._registry.end(connection, CloseCode.TOKEN_INVALID)
             return
-        # Each room is read and sent again, as if it were joined again.
-        connection.rate_limit.charge(len(connection.rooms))
         for poll_id in list(connection.rooms):
             try:
                 if (state := await self._participants.join(connection, poll_id)) is not None:
