@@ -2,7 +2,7 @@
 
 People join a poll's room, vote once, and everyone in the room sees the tally move.
 
-A vote: ``websocket/socket.py`` > ``websocket/events.py`` > ``services/rooms/participants.py`` >
+A vote: ``websocket/events.py`` > ``services/rooms/dispatcher.py`` >
 ``services/voting/votes.py`` > ``adapters/redis/ledger/batcher.py`` > ``adapters/redis/scripts/cast.lua``.
 
 A tally: ``adapters/redis/pubsub/bus.py`` > ``services/rooms/broadcaster.py`` > ``websocket/rooms.py``.
