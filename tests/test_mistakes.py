@@ -250,6 +250,22 @@ async def test_a_redis_that_does_not_come_up(
     assert PASSWORD not in str(caught.value)
 
 
+@pytest.mark.parametrize("command", ["serve", "worker", "relay", "recount --all", "dead-letters"])
+@pytest.mark.parametrize("missing", ["DATABASE_URL", "REDIS_URL"])
+async def test_a_database_without_its_redis_or_the_reverse_is_refused(
+    tmp_path: Path, settings: dict[str, str], redis_url: str, command: str, missing: str
+) -> None:
+    """A stray process on an empty Redis of its own kept the votes of a running deployment out of SQL."""
+    settings |= {
+        "DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/x.db",
+        "REDIS_URL": redis_url,
+        "KAFKA_BROKERS": "127.0.0.1:1",
+    }
+    assert run(["migrate"], settings).returncode == 0
+    del settings[missing]
+    refused(command, settings, rf"{missing} must be set where (DATABASE|REDIS)_URL is: .*")
+
+
 async def test_an_address_that_cannot_be_bound(
     tmp_path: Path, settings: dict[str, str], redis_url: str
 ) -> None:

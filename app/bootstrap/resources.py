@@ -133,6 +133,7 @@ async def open_resources(settings: Settings, *, beside: bool = False) -> AsyncIt
 
     ``beside``: where a server runs on the same ``DATA_DIR``, its Redis is used instead of being refused.
     """
+    settings.require_pair()
     async with AsyncExitStack() as stack:
         supervisor = Supervisor()
         url, child = settings.redis_url, None

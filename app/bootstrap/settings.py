@@ -97,6 +97,17 @@ class Settings:
                 raise ConfigError("S3_ENDPOINT", f"set where {name} is")
         return cls(**{name.lower(): value for name, value in values.items()})
 
+    def require_pair(self) -> None:
+        """``ConfigError`` if only one of the database and Redis is named. Call before the ledger is opened.
+
+        A process that brings the other one by itself would find a ledger without votes, raise the generation in SQL, and so
+        keep the votes of all other processes out of it.
+        """
+        if self.embedded_database and self.redis_url is not None:
+            raise ConfigError("DATABASE_URL", "set where REDIS_URL is: both belong to one deployment")
+        if not self.embedded_database and self.redis_url is None:
+            raise ConfigError("REDIS_URL", "set where DATABASE_URL is: both belong to one deployment")
+
 
 @dataclass(frozen=True)
 class Setting:

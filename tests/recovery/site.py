@@ -39,8 +39,7 @@ class Site:
             "JWT_SECRET": "a secret of the tests, and nothing else",
             "LOG_LEVEL": "warning",
         }
-        if self.database_url is not None:
-            environ["DATABASE_URL"] = self.database_url
+        environ["DATABASE_URL"] = self.database_url or f"sqlite+aiosqlite:///{self.sqlite_file}"
         return Settings.from_env(environ | more)
 
     @property
