@@ -57,7 +57,7 @@ def mutated(random: Random, data: bytes) -> bytes:
 async def _talk(target: Target, random: Random, data: bytes) -> None:
     """Send in parts, read for a while or not at all, and end in one of several ways."""
     async with wire(target.server) as connection:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while data:
                 size = random.choice((1, 7, 100, 5000, len(data)))
                 await connection.send(data[:size])
@@ -73,7 +73,7 @@ async def _talk(target: Target, random: Random, data: bytes) -> None:
 
 
 async def _answers(target: Target, connection: Wire) -> None:
-    with contextlib.suppress(TimeoutError, ConnectionError):
+    with contextlib.suppress(TimeoutError, OSError):
         async with asyncio.timeout(0.2):
             while data := await connection.reader.read(1 << 16):
                 for status in STATUS.findall(data):
@@ -198,7 +198,7 @@ async def images(target: Target, random: Random) -> None:
         f"Authorization: Bearer {target.token}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     async with wire(target.server) as connection:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             await connection.send(head.encode() + body)
             await _answers(target, connection)
 
