@@ -105,6 +105,15 @@ def test_a_server_that_is_not_there_is_said_in_a_sentence() -> None:
     assert f"{url} does not answer" in ended.stdout and "Traceback" not in ended.stdout
 
 
+def test_a_server_that_is_not_there_is_reported_at_once() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with start("--voters", "1", "--url", url) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        process.kill()
+    assert f"{url} does not answer" in line and "trying for" in line, line
+
+
 @pytest.mark.parametrize(
     "options", [["--voters", "0"], ["--voters", "20001"], ["--polls", "1001"], ["--url", "ws://x"]]
 )

@@ -1,10 +1,11 @@
-"""The HTTP side of a run: accounts, polls, results. One kept connection a thread and instance."""
+"""The HTTP side of a run: accounts, polls, results. One persistent connection per thread and instance."""
 
 import asyncio
 import http.client
 import random
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, Final
@@ -29,11 +30,14 @@ class Refused(Exception):
 
 
 class Api:
-    """``patience``: seconds for which a server that is away is asked again."""
+    """``patience``: seconds for which a server that does not answer is retried."""
 
-    def __init__(self, instances: tuple[str, ...], patience: float) -> None:
+    def __init__(self, instances: tuple[str, ...], patience: float, warn: Callable[[str], None]) -> None:
+        """``warn`` gets a sentence when a server does not answer, once per server until it answers again."""
         self._instances = instances
         self._patience = patience
+        self._warn = warn
+        self._silent: set[str] = set()
         self._turn = count()
         self._kept = threading.local()
         self._threads = ThreadPoolExecutor(THREADS, "simulate-http")
@@ -68,7 +72,11 @@ class Api:
                 )
             except (OSError, http.client.HTTPException) as error:
                 problem, code = f"{url} does not answer ({str(error) or type(error).__name__})", ""
+                if url not in self._silent:
+                    self._silent.add(url)
+                    self._warn(f"{problem}; trying for {until - time.monotonic():.0f} s")
             else:
+                self._silent.discard(url)
                 if status < 400:
                     return answer
                 code = answer.get("code", "") if isinstance(answer, dict) else ""

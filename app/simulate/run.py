@@ -19,7 +19,8 @@ from .voter import Voter
 SPARE_FILES: Final = 100
 DRAW_SECONDS: Final = 0.2
 LOOK_SECONDS: Final = 1.0
-LAST_TALLY_SECONDS: Final = 5.0
+LAST_TALLY_SECONDS: Final = 10.0
+"""A server that missed a publication reads every tally anew within 5 s."""
 GOODBYE_SECONDS: Final = 0.2
 HEAVIEST: Final = 5
 
@@ -32,7 +33,10 @@ async def simulate(plan: Plan, screen: Screen) -> Report:
     """Raises ``Refused`` where accounts, polls or results cannot be had, and ``TooFewFiles``."""
     allow_files(plan.voters + SPARE_FILES)
     began = time.monotonic()
-    api, hall = Api(plan.instances, plan.patience), Hall(plan.instances, plan.voters)
+    api, hall = (
+        Api(plan.instances, plan.patience, lambda text: screen.write([text])),
+        Hall(plan.instances, plan.voters),
+    )
     voters: list[Voter] = []
     background: list[asyncio.Task[None]] = []
     try:
@@ -57,7 +61,7 @@ async def simulate(plan: Plan, screen: Screen) -> Report:
         await _within(plan.patience, hall.settled.open.wait())
         await asyncio.sleep(plan.stay)
         results = await asyncio.gather(*(_outcome(api, plan.instances, owner, poll) for poll in polls))
-        up_to_date = await _up_to_date(voters)
+        up_to_date = await _up_to_date(voters, plan.patience)
         screen.end(polls)
     finally:
         hall.closing = True
@@ -135,8 +139,15 @@ async def _outcome(api: Api, instances: tuple[str, ...], owner: str, poll: Ballo
     return Outcome(poll.id, poll.question, acked, tallies, voters, equal)
 
 
-async def _up_to_date(voters: list[Voter]) -> int:
-    """How many show the tally that ``results`` had, or a later one; waits a little for those that do not yet."""
+async def _up_to_date(voters: list[Voter], patience: float) -> int:
+    """How many show the tally that ``results`` had, or a later one.
+
+    A voter whose connection was lost may still wait for its turn to reconnect, up to ``maxDelay``: it is waited for. Those
+    in their rooms then have ``LAST_TALLY_SECONDS``.
+    """
+    until = time.monotonic() + patience
+    while not all(voter.present or voter.failed for voter in voters) and time.monotonic() < until:  # noqa: ASYNC110
+        await asyncio.sleep(DRAW_SECONDS)
     until = time.monotonic() + LAST_TALLY_SECONDS
     while True:
         number = sum(voter.up_to_date for voter in voters)

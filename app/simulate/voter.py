@@ -32,7 +32,8 @@ class Voter:
 
     __slots__ = (
         "_acked", "_asked", "_away", "_ballot_id", "_epoch", "_hall", "_link", "_option", "_poll", "_present",
-        "_retries", "_sent", "_tallies", "_token", "_turn", "_wanted", "_wants", "arrived", "last", "settled",
+        "_retries", "_sent", "_tallies", "_token", "_turn", "_wanted", "_wants", "arrived", "failed", "last",
+        "settled",
     )  # fmt: skip
 
     def __init__(self, hall: Hall, token: str, poll: Ballots, option: str, turn: int) -> None:
@@ -50,13 +51,18 @@ class Voter:
         self._epoch = 0
         self._wanted = (0, 0)
         self._tallies: deque[tuple[float, tuple[int, int]]] = deque(maxlen=KEPT_TALLIES)
-        self.arrived = self.settled = False
+        self.arrived = self.settled = self.failed = False
         self.last: Tally | None = None
         """The newest tally that this connection showed."""
 
     @property
     def acknowledged(self) -> bool:
         return self._acked > 0
+
+    @property
+    def present(self) -> bool:
+        """Whether it is in its poll's room now."""
+        return self._present
 
     @property
     def up_to_date(self) -> bool:
@@ -202,7 +208,8 @@ class Voter:
             act()
 
     def _fail(self, reason: str) -> None:
-        """Nothing that it could do changes this."""
+        """Give up: reconnecting or resending would not help."""
+        self.failed = True
         if not self.arrived:
             self.arrived = True
             self._hall.arrived.passed()

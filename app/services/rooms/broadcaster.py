@@ -58,6 +58,8 @@ class Broadcaster:
         self._silence = silence_seconds
         self._feeds: dict[str, Feed] = {}
         self._opening: dict[str, asyncio.Task[Feed]] = {}
+        # Feeds must not be given up while somebody is about to join them.
+        self._subscribing: Counter[str] = Counter()
         self._due: dict[str, Feed] = {}
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup
@@ -70,6 +72,10 @@ class Broadcaster:
     def feeds(self) -> int:
         return len(self._feeds)
 
+    def feed_of(self, poll_id: str) -> Feed | None:
+        """The feed that is delivered to the poll's rooms, if there is one."""
+        return self._feeds.get(poll_id)
+
     async def run(self) -> None:
         """Until cancelled: ticks, viewers, and reading anew every 5 s."""
         async with asyncio.TaskGroup() as self._tasks:
@@ -80,6 +86,15 @@ class Broadcaster:
 
     async def subscribe(self, poll_id: str, voter_id: str | None) -> tuple[Feed, Reading]:
         """The feed of a poll, kept while somebody here watches and 5 s more, and what this voter reads now."""
+        self._subscribing[poll_id] += 1
+        try:
+            return await self._subscribe(poll_id, voter_id)
+        finally:
+            self._subscribing[poll_id] -= 1
+            if not self._subscribing[poll_id]:
+                del self._subscribing[poll_id]
+
+    async def _subscribe(self, poll_id: str, voter_id: str | None) -> tuple[Feed, Reading]:
         reading = await self._reader.read(poll_id, voter_id)
         feed = self._feeds.get(poll_id)
         if feed is None:
@@ -195,12 +210,14 @@ class Broadcaster:
                         rooms.mark_voted(feed.poll_id, voted)
                 if state.order > feed.state.order:
                     self._apply(feed, rules, state)
-        except PollroomError as error:
-            if error.code == "NOT_FOUND":
+        except Exception as error:
+            if isinstance(error, PollroomError) and error.code == "NOT_FOUND":
                 self._apply(feed, feed.rules, msgspec.structs.replace(feed.state, deleted=True))
             else:
-                feed.newest = feed.state.order  # the next reading brings it again
+                feed.newest = feed.state.order  # the next resync brings it again
                 feed.pending.clear()
+                if not isinstance(error, PollroomError):
+                    raise
         finally:
             feed.catching_up = False
         self._advance(feed)
@@ -253,6 +270,8 @@ class Broadcaster:
         for feed in list(self._feeds.values()):
             if feed.viewers.here or feed.viewers.unannounced:
                 await self._presence.announce(feed.viewers)
+            elif feed.poll_id in self._subscribing:
+                continue
             elif time.monotonic() - feed.viewers.empty_since > KEEP_FEED_SECONDS:
                 del self._feeds[feed.poll_id]
                 feed.cancel_timer()
