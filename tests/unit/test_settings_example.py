@@ -3,7 +3,7 @@ from pathlib import Path
 
 from app.bootstrap.settings import SETTINGS
 
-EXAMPLE = Path(__file__).parent.parent / ".env.example"
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
 
 def test_example_names_every_setting_with_its_default() -> None:
