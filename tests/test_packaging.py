@@ -1,9 +1,8 @@
-"""The wheel: the folder app/ as the package `pollroom`, with its SQL and Lua files."""
+"""The wheel, built from the sdist: the folder app/ as the package `pollroom`, with its SQL and Lua files."""
 
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,22 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+def python(folder: Path, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the built wheel, unpacked, beside a foreign package named `app`."""
+    """A folder with the wheel made from the sdist, installed beside a foreign package named `app`."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
-    made = subprocess.run([*command, "--wheel-dir", str(folder), str(ROOT)], capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
+    python(ROOT, "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder))
+    (sdist,) = folder.glob("pollroom-*.tar.gz")
+    python(folder, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", str(sdist))
     (wheel,) = folder.glob("pollroom-*.whl")
     site = folder / "site"
-    with zipfile.ZipFile(wheel) as file:
-        file.extractall(site)
+    install = ["-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target"]
+    python(folder, *install, str(site), str(wheel))
     (site / "app").mkdir()
     (site / "app" / "__init__.py").write_text("raise ImportError('this is somebody else')")
     return site
@@ -30,7 +34,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pollroom(site: Path, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(site), "DATA_DIR": str(folder / "data")}
     return subprocess.run(
-        [sys.executable, "-m", "pollroom", *command], cwd=folder, env=environ, capture_output=True, text=True
+        [sys.executable, str(site / "bin" / "pollroom"), *command],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
     )
 
 
@@ -47,4 +55,5 @@ def test_the_wheel_carries_what_is_read_at_run_time_and_no_tests(installed: Path
     assert (package / "py.typed").is_file()
     carried = {path.name for path in (package / "adapters" / "redis" / "scripts").glob("*.lua")}
     assert carried == {path.name for path in (ROOT / "app" / "adapters" / "redis" / "scripts").glob("*.lua")}
-    assert {path.name for path in installed.iterdir() if path.suffix != ".dist-info"} == {"app", "pollroom"}
+    installed_names = {path.name for path in installed.iterdir() if path.suffix != ".dist-info"}
+    assert installed_names == {"app", "bin", "pollroom"}
