@@ -35,7 +35,7 @@ PARENT = """
 import asyncio, sys
 from pathlib import Path
 import uvloop
-from app.adapters.redis.child import RedisServerProcess
+from app.adapters.redis.embedded.server_process import RedisServerProcess
 
 async def main():
     child = RedisServerProcess(Path(sys.argv[1]))
@@ -356,3 +356,9 @@ async def test_no_server_at_all_is_one_clear_sentence(
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(ServerProcessError, match="install one"):
         find_binary()
+
+
+def test_a_valkey_server_on_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "valkey-server").symlink_to(find_binary())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_binary() == str(tmp_path / "valkey-server")

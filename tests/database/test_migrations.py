@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.adapters.sql import query_files as sql
-from app.adapters.sql.database import SqlDatabase
-from app.adapters.sql.migrations import MigrationError
+from app.adapters.sql.database import Session, SqlDatabase
+from app.adapters.sql.migrations import MigrationError, lock_name
 from app.domain.errors import PollroomError
 from app.repositories import ballots as model
 
@@ -100,3 +100,12 @@ async def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path) -> No
         with pytest.raises(PollroomError) as caught:
             await SqlDatabase(url).open()
         assert caught.value.code == "UNAVAILABLE"
+
+
+async def test_the_lock_has_the_name_that_earlier_versions_let_the_server_make(mariadb_url: str) -> None:
+    async with SqlDatabase(mariadb_url) as database, database.transaction() as q:
+        assert isinstance(q, Session)
+        (row,) = await q.fetch(
+            "SELECT DATABASE() AS name, CONCAT('pollroom.', LEFT(SHA1(DATABASE()), 40)) AS old"
+        )
+    assert lock_name(row["name"]) == row["old"]

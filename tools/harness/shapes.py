@@ -47,7 +47,7 @@ POLL = {
     "resultsVisibility", "allowChange", "guests", "status", "opensAt", "closesAt", "createdAt",
 }  # fmt: skip
 FRAMES: dict[str, set[str]] = {
-    "WELCOME": {"serverTime", "connectionId", "maxMessageBytes", "pingInterval", "reconnect"},
+    "WELCOME": {"serverTime", "connectionId", "maxMessageBytes", "pingInterval", "reconnect", "features"},
     "AUTHENTICATED": {"user", "expiresAt"},
     "POLL_STATE": {"poll", "tally", "viewers", "yourVote", "serverTime"},
     "POLL_UPDATE": {"pollId", "tally", "viewers", "serverTime"},

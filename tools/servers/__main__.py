@@ -1,4 +1,4 @@
-"""``python -m tests.services [command …]`` (``scripts/services``): start all, and run the command with their addresses.
+"""``python -m tools.servers [command …]`` (``scripts/services``): start all, and run the command with their addresses.
 
 They are named in ``TEST_DATABASE_URL``, ``TEST_REDIS_URL``, ``TEST_S3_URL`` and ``TEST_KAFKA_BROKERS``; where the environment
 names one already, that one is used. Without a command: say where they are, and wait for Ctrl-C.

@@ -1,5 +1,6 @@
 """Bring the schema up to date from ``sql/migrations/``, one process at a time."""
 
+import hashlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -13,8 +14,6 @@ from .mysql import statement_bound
 LOCK_SECONDS: Final = 60
 READER: Final = "sql"
 
-# Named as in MySQL: one lock a database, at most 64 characters.
-_LOCK: Final = "CONCAT('pollroom.', LEFT(SHA1(DATABASE()), 40))"
 _TABLE: Final = """CREATE TABLE IF NOT EXISTS migrations (
     name {{id}} NOT NULL PRIMARY KEY,
     checksum {{id}} NOT NULL,
@@ -39,18 +38,25 @@ class Session(Queries, Protocol):
     async def fetch(self, text: str, values: Mapping[str, Value] | None = None) -> list[dict[str, Any]]: ...
 
 
+def lock_name(database: str) -> str:
+    """One lock per database, of at most 64 characters. Earlier versions had MySQL's SHA1(), which MySQL 9 dropped, make it."""
+    return f"pollroom.{hashlib.sha1(database.encode()).hexdigest()}"  # noqa: S324 - a name, no secret
+
+
 @asynccontextmanager
 async def mysql_lock(session: Session) -> AsyncIterator[None]:
     """Held by the connection: a process that dies lets go of it."""
     await session.execute(statement_bound(0))
-    rows = await session.fetch(f"SELECT GET_LOCK({_LOCK}, {LOCK_SECONDS}) AS got")
+    (database,) = await session.fetch("SELECT DATABASE() AS name")
+    lock = {"name": lock_name(database["name"])}
+    rows = await session.fetch(f"SELECT GET_LOCK(%(name)s, {LOCK_SECONDS}) AS got", lock)
     if rows[0]["got"] != 1:
         raise MigrationError(f"another process has been migrating for {LOCK_SECONDS} s")
     try:
         yield
     finally:
         with suppress(Exception):
-            await session.execute(f"DO RELEASE_LOCK({_LOCK})")
+            await session.execute("DO RELEASE_LOCK(%(name)s)", lock)
             await session.execute(statement_bound(STATEMENT_SECONDS))
 
 

@@ -23,13 +23,14 @@ class Reconnect(Camel):
 
 
 class Welcome(Camel, tag_field="type", tag="WELCOME"):
-    """Always first. Sizes in bytes, intervals and delays in seconds."""
+    """Always first. Sizes in bytes, intervals and delays in seconds. ``features``: later additions to the contract."""
 
     server_time: str
     connection_id: str
     max_message_bytes: int
     ping_interval: float
     reconnect: Reconnect
+    features: tuple[str, ...] = ()
 
 
 class Authenticated(Camel, tag_field="type", tag="AUTHENTICATED"):

