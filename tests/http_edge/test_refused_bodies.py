@@ -2,18 +2,17 @@
 
 import contextlib
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from tests.plugin import not_tested
+from tests.plugin import needing_services
 from tools.harness.process import Server
 from tools.harness.wait import eventually
 from tools.harness.wire import wire
-from tools.servers import free_port
+from tools.servers import free_port, nginx_program
 
 pytestmark = pytest.mark.anyio
 
@@ -91,9 +90,8 @@ async def test_expect_100_continue_of_a_body_that_is_taken(server: Server) -> No
 @pytest.fixture(scope="module")
 def nginx(main_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an nginx in front, configured as most are."""
-    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    if program is None:
-        not_tested("nginx is not installed")
+    with needing_services():
+        program = nginx_program()
     folder = tmp_path_factory.mktemp("nginx")
     port = free_port()
     upstream = main_server.url().removeprefix("http://")

