@@ -1,7 +1,7 @@
-"""The vote log into SQL: read from the offset, one transaction a batch, and only then trim.
+"""Moves the vote log into SQL: read from the offset, store each batch in one transaction, then trim.
 
-Several workers share the partitions by short leases. A lease is a hint that saves work; what keeps it right when two
-read the same partition is the compare-and-set of the offset in ``services/recording.py``.
+Workers share the partitions by short leases, which only save work. If two workers read the same partition, the
+compare-and-set of the offset in ``services/vote_log/recorder.py`` keeps the result correct.
 """
 
 import asyncio
@@ -29,22 +29,22 @@ from .retry import Resting, backoff, shown, wanted
 MAX_ROWS: Final = 1000
 MAX_BYTES: Final = 1 << 20
 BLOCK_MS: Final = 500
-# Transactions at a time: the rest of the database's connections are for requests.
+# Concurrent transactions. The other database connections are left to requests.
 AT_ONCE: Final = 4
 SWEEP_SECONDS: Final = 1.0
 SWEEP_POLLS: Final = 100
 CLOSE_SECONDS: Final = 5.0
-# Expired for so long that no access token of the session can be alive: its revocation must be found until then.
+# Kept after expiry until every access token of the session has expired: revocation must be found until then.
 EXPIRED_MS: Final = 86_400_000
 
 log = logger.get(__name__)
 
 
 class VoteWorker:
-    """``owner`` names this worker among all that share the log. ``restore`` rewrites a partition from the ledger where SQL is
-    older than the log. ``lag_limit``: entries that the log is kept for a relay behind SQL.
+    """``owner`` names this worker. ``restore`` rebuilds a partition in SQL from the ledger if SQL is older than the log.
+    ``lag_limit``: entries kept in the log for a relay that is behind SQL.
 
-    ``pending``: entries read and not stored yet. ``error``: why storing fails, none while it does not.
+    ``pending``: entries read but not stored. ``error``: why storing fails, or ``None``.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class VoteWorker:
         self._owner = owner
         self._restore = restore
         self._lag_limit = lag_limit
-        # Partitions whose rows were found whole since this worker leased them.
+        # Partitions whose rows were checked since this worker leased them.
         self._whole: set[int] = set()
         self._at_once = asyncio.Semaphore(AT_ONCE)
-        # Of the leased partitions: generation and last id stored.
+        # Generation and last stored ID of each leased partition.
         self._offsets: dict[int, tuple[int, str]] = {}
         self._renew_at = 0.0
         self._resting = Resting()
@@ -85,7 +85,7 @@ class VoteWorker:
         return frozenset(self._offsets)
 
     async def run(self) -> None:
-        """Until cancelled. An outage is retried without end; a partition that fails does not hold up the others."""
+        """Run until cancelled. Outages are retried indefinitely. A failing partition does not delay the others."""
         failures = 0
         try:
             while wanted():
@@ -100,9 +100,9 @@ class VoteWorker:
             await give_back(self._database, READER, self._owner)
 
     async def drain(self) -> None:
-        """Store everything that is in the log now, in all partitions, whoever leases them.
+        """Store everything now in the log, in all partitions, regardless of leases. Can run concurrently with ``run``.
 
-        ``UNAVAILABLE`` where that cannot be done. May run beside ``run``.
+        Raises ``UNAVAILABLE`` if that is not possible.
         """
         for partition in range(self._partitions):
             await self._restore(partition)
@@ -119,12 +119,12 @@ class VoteWorker:
             if not behind:
                 return
             if behind == stuck:
-                log.error("the log lacks entries that were never stored", partitions=sorted(behind))
+                log.error("log entries missing that were never stored", partitions=sorted(behind))
                 raise unavailable()
             found = await self._votes.read(behind, MAX_ROWS, 0)
             for partition, entries in found.items():
                 generation, last_id = behind[partition]
-                with suppress(StaleOffset):  # a worker was faster: the offsets are read anew
+                with suppress(StaleOffset):  # a worker was faster: read the offsets again
                     for batch in batches(entries):
                         await self._recorder.record(partition, generation, last_id, batch)
                         last_id = batch[-1].id
@@ -132,10 +132,7 @@ class VoteWorker:
             stuck = None if any(found.values()) else behind
 
     async def sweep(self, close: Callable[[str], Awaitable[object]]) -> None:
-        """Until cancelled, every second: have the polls closed that are due, and forget sessions that have expired.
-
-        Errors are logged and tried again.
-        """
+        """Close due polls and delete expired sessions every second, until cancelled. Errors are logged and retried."""
         while wanted():
             try:
                 for poll_id in await due_to_close(self._database, self._clock.now(), SWEEP_POLLS):
@@ -143,7 +140,7 @@ class VoteWorker:
                 async with self._database.transaction() as q:
                     await remove_expired(q, self._clock.now() - EXPIRED_MS)
             except Exception as error:
-                log.warning("the sweep failed", error=shown(error))
+                log.warning("sweep failed", error=shown(error))
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _close(self, poll_id: str, close: Callable[[str], Awaitable[object]]) -> None:
@@ -151,14 +148,14 @@ class VoteWorker:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await close(poll_id)
         except Exception as error:
-            log.warning("cannot close a poll that is due", poll=poll_id, error=shown(error))
+            log.warning("due poll not closed", poll=poll_id, error=shown(error))
 
     async def _round(self) -> None:
         if time.monotonic() >= self._renew_at:
             async with self._database.transaction() as q:
                 await self._lease(q)
             self._renew_at = time.monotonic() + RENEW_SECONDS
-        # Before anything is read: the offset must not move past entries that are neither in the log nor in SQL.
+        # Before reading: the offset must not move past entries that are neither in the log nor in SQL.
         await self._make_whole()
         now = time.monotonic()
         awake = {p: at for p, at in self._offsets.items() if self._resting.until(p) <= now}
@@ -178,7 +175,7 @@ class VoteWorker:
             self.error = None
 
     async def _make_whole(self) -> None:
-        """SQL may have been put back to a backup: what the log no longer has then comes from the ledger."""
+        """Rebuild newly leased partitions from the ledger if SQL was restored from a backup."""
         self._whole &= self._offsets.keys()
         for partition in self._offsets.keys() - self._whole:
             if await self._restore(partition):
@@ -196,7 +193,7 @@ class VoteWorker:
                     await self._trim(partition, generation, batch[-1].id)
             self._resting.worked(partition)
         except Exception as error:
-            # Also a stale offset: it is read anew with the leases, and SQL may be another one.
+            # Includes a stale offset. Offsets are read again with the leases, and SQL may have been restored.
             self._renew_at = 0.0
             self._whole.discard(partition)
             self._resting.failed(partition)
@@ -209,11 +206,11 @@ class VoteWorker:
         except (PollroomError, TryAgain) as error:
             log.warning(
                 "log not trimmed", partition=partition, error=shown(error)
-            )  # the next one includes it
+            )  # the next trim includes it
 
     async def _lease(self, q: Queries) -> None:
         found = await take_share(q, READER, self._owner, self._clock.now(), self._partitions)
-        # Moved by others, or back: SQL may be another one than before.
+        # Another process moved the offset, or SQL was restored.
         self._whole -= {p for p, at in self._offsets.items() if found.get(p) != at}
         self._offsets = found
         self._resting.keep(found.keys())
@@ -222,11 +219,11 @@ class VoteWorker:
     def _note(self, error: Exception) -> None:
         self.error = shown(error)
         expected = isinstance(error, PollroomError | TryAgain | StaleOffset)
-        log.warning("votes not stored yet", error=self.error, exc_info=None if expected else error)
+        log.warning("votes not stored", error=self.error, exc_info=None if expected else error)
 
 
 def batches(entries: Sequence[LogEntry]) -> Iterator[list[LogEntry]]:
-    """At most ``MAX_ROWS`` and ``MAX_BYTES`` each; a larger entry stands alone."""
+    """Split into batches of at most ``MAX_ROWS`` and ``MAX_BYTES``. A larger entry forms its own batch."""
     batch: list[LogEntry] = []
     size = 0
     for entry in entries:

@@ -1,11 +1,14 @@
-"""Is a partition of the ledger what SQL was last compared with? Only then are votes taken from it.
+"""Verifies that the data of a partition matches SQL. Votes are accepted only after that.
 
-Redis may have been restarted, emptied, or have lost its last writes: the run id in the fence no longer fits, and every
-script refuses. Then what is left of the log is stored, and the log's last id is compared with the offset in SQL. Where
-nothing was lost, the fence is written. Where something was, or may have been, the generation grows by one: it is the epoch
-of every tally, so clients keep the newer one, and a worker of the old generation can no longer commit. Polls that SQL knows
-better are dropped and loaded anew on demand; the log begins under its new name; the fence is written last. SQL
-that was put back to a backup is made whole before.
+Redis may have been restarted, emptied, or may have lost its last writes. The run ID in the fence then differs from that of the
+server, and every script refuses. Verification stores the rest of the log and compares the log's last ID with the offset in SQL:
+
+- If nothing was lost, it writes the fence.
+- If something was lost, or may have been, it increments the generation. The generation is the epoch of every tally, so clients
+  keep the newer tally, and a worker of the old generation cannot commit. Polls with a newer copy in SQL are dropped and loaded
+  again on demand, the log starts under a new name, and the fence is written last.
+
+If SQL was restored from a backup, it is rebuilt from the ledger first.
 """
 
 import asyncio
@@ -38,7 +41,7 @@ class PartitionVerifier:
         self._running: dict[int, asyncio.Task[int]] = {}
 
     async def verify(self, partition: int) -> int:
-        """The generation in force, once the fence holds; once at a time. ``UNAVAILABLE`` where it cannot be told now."""
+        """Verify a partition, once at a time, and return its generation. Raises ``UNAVAILABLE`` if it cannot be verified now."""
         task = self._running.get(partition)
         if task is None:
             task = self._running[partition] = asyncio.create_task(self._verify(partition))
@@ -47,12 +50,12 @@ class PartitionVerifier:
 
     async def _verify(self, partition: int) -> int:
         try:
-            # The offset before the fence: another process that verifies now changes them in this order.
+            # Read the offset before the fence: a concurrent verification changes them in this order.
             offset = await self._offset(partition)
             fence = await self._fences.inspect(partition)
             if _holds(fence, offset):
                 return offset.generation
-            await self._restorer.restore(partition)  # takes as long as it takes
+            await self._restorer.restore(partition)  # outside the timeout: a rebuild may take longer
             async with asyncio.timeout(VERIFY_SECONDS):
                 offset = await self._store_rest(partition)
                 fence = await self._fences.inspect(partition)
@@ -60,12 +63,12 @@ class PartitionVerifier:
                     last = await self._votes.last_id(partition, offset.generation)
                     lost = await self._lost(fence, offset, last)
                     if lost:
-                        _log.error("the ledger lost entries, or may have", partition=partition, why=lost)
+                        _log.error("ledger may have lost entries", partition=partition, why=lost)
                         await self._drop_older(partition, same_seq=_behind(last, offset))
                     await self._compare(partition, fence.run, lost is not None)
                     offset = await self._offset(partition)
                 if fence.generation < offset.generation:
-                    # Again: until now a worker could commit what it had read before it was lost.
+                    # Drop again: until now a worker could commit entries that it had read before they were lost.
                     await self._drop_older(partition)
                 await self._fences.settle(partition)
                 return await self._write(partition, fence.run)
@@ -79,7 +82,7 @@ class PartitionVerifier:
         return offset
 
     async def _store_rest(self, partition: int) -> Offset:
-        """What is left of the log, into SQL; nothing can be added to it while the fence does not hold."""
+        """Store the rest of the log in SQL. Nothing is appended while the fence is invalid."""
         while True:
             offset = await self._offset(partition)
             at = {partition: (offset.generation, offset.last_id)}
@@ -92,7 +95,7 @@ class PartitionVerifier:
                 continue  # a worker was faster
 
     async def _lost(self, fence: FenceState, offset: Offset, last: str) -> str | None:
-        """Why something was lost or may have been; none where everything acknowledged is there."""
+        """Why entries were lost or may have been; ``None`` if every acknowledged entry is present."""
         if _behind(last, offset):
             return f"SQL has entries up to {offset.last_id}, the log only to {last}"
         if fence.verified is None:
@@ -105,7 +108,7 @@ class PartitionVerifier:
         )
 
     async def _drop_older(self, partition: int, *, same_seq: bool = False) -> None:
-        """``same_seq``: also where the seqs are equal. Retracting nothing takes none, so they do not tell whether one is lost."""
+        """``same_seq``: also drop polls with equal ``seq``, since an empty retraction is logged without a new ``seq``."""
         async for poll_ids in self._shelf.polls(partition):
             known = await model.seqs(self._database, poll_ids)
             held = await self._shelf.seqs(poll_ids)
@@ -114,7 +117,7 @@ class PartitionVerifier:
                     await self._shelf.drop(poll_id, seq + same_seq)
 
     async def _compare(self, partition: int, run: str, lost: bool) -> None:
-        """Say in SQL which server the fence will be written for, and under which generation."""
+        """Record in SQL the server and the generation for which the fence will be written."""
         async with self._database.transaction() as queries:
             offset = await model.lock_offset(queries, READER, partition)
             fence = await self._fences.inspect(partition)
@@ -124,10 +127,10 @@ class PartitionVerifier:
                 return  # another process came first
             last = await self._votes.last_id(partition, offset.generation)
             if entry_order(last) > max(entry_order(offset.last_id), entry_order(BEGUN)):
-                raise unavailable()  # came to be stored since
+                raise unavailable()  # entries arrived that are not stored
             if lost:
-                # All of it is stored, and while the fence does not hold nothing is added. Before the generation grows: after
-                # a crash in between the log is behind SQL, and the generation grows nevertheless.
+                # The whole log is stored, and nothing is appended while the fence is invalid. Discard it before incrementing the
+                # generation: after a crash in between, the log is behind SQL, so the generation is still incremented.
                 await self._votes.discard(partition, offset.generation)
                 await model.fence(queries, READER, partition, offset.generation + 1, BEGUN, run)
             else:
@@ -150,7 +153,7 @@ class PartitionVerifier:
 
 
 def _behind(last: str, offset: Offset) -> bool:
-    """Whether SQL has entries that the log does not have, nor ever trimmed."""
+    """Whether SQL has entries that the log neither has nor trimmed."""
     stored = entry_order(offset.last_id)
     return entry_order(last) < stored and stored > entry_order(BEGUN)
 

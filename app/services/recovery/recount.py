@@ -1,4 +1,4 @@
-"""The tally is a recount: what Redis counts against the rows in SQL."""
+"""Compares the counts in Redis with a recount of the rows in SQL."""
 
 from collections.abc import AsyncIterator
 
@@ -14,7 +14,7 @@ CHUNK = 100
 
 
 class Difference(Struct, frozen=True):
-    """``ledger`` and ``sql``: (voters, option id -> n). ``ledger`` is none where Redis does not hold the poll."""
+    """``ledger`` and ``sql``: voters, and votes by option ID. ``ledger`` is ``None`` if Redis does not hold the poll."""
 
     poll_id: str
     ledger: tuple[int, dict[str, int]] | None
@@ -26,7 +26,7 @@ class Difference(Struct, frozen=True):
 
 
 class Recounter:
-    """Compare only after the log was drained into SQL."""
+    """Drain the log into SQL before comparing."""
 
     def __init__(self, database: Database, ledger: Ledger, restorer: Restorer) -> None:
         self._database = database
@@ -47,7 +47,7 @@ class Recounter:
         return Difference(poll_id, held, (voters, _nonzero(counts)))
 
     async def repair(self, poll_id: str) -> Difference:
-        """Count the ledger's ballots anew, and write them to SQL again; a row there with a higher n stays."""
+        """Count the ballots in Redis again and write them to SQL. A row with a higher ``n`` is kept."""
         state = await self._ledger.recount(poll_id)
         if state is not None:
             await self._restorer.rewrite(poll_id, state.epoch)

@@ -1,4 +1,4 @@
-"""SQL that was put back to an older backup, made whole again from the ledger."""
+"""Rebuilds SQL from the ledger after it was restored from an older backup."""
 
 from ...domain.log_position import BEGUN, entry_order
 from ...ports.database import Database
@@ -11,7 +11,7 @@ _log = logger.get(__name__)
 
 
 class Restorer:
-    """Entries between the backup's offset and the trim bound are gone from the log; the ledger still has their effect."""
+    """Entries after the backup's offset may be trimmed from the log. The ledger still has the ballots."""
 
     def __init__(self, database: Database, fences: Fences, shelf: PollStore) -> None:
         self._database = database
@@ -19,17 +19,17 @@ class Restorer:
         self._shelf = shelf
 
     async def restore(self, partition: int) -> bool:
-        """Rewrite a partition's rows where SQL is behind what was trimmed, or of an earlier generation; whether it was."""
+        """Rewrite the rows of a partition if SQL lacks trimmed entries or has an older generation. Returns whether it did."""
         found = False
         while await self._is_behind(partition):
             found = True
         if found:
-            _log.info("SQL is whole again", partition=partition)
+            _log.info("SQL rebuilt", partition=partition)
         return found
 
     async def _is_behind(self, partition: int) -> bool:
-        """If so, it is no longer afterwards, unless somebody moved the offset meanwhile."""
-        # Before the offset: trim bound and generation of the fence follow those of SQL, unless SQL went back.
+        """Whether SQL is behind. If so, rewrite its rows, and move the offset unless another process moved it."""
+        # Read the fence before the offset: its trim bound and generation exceed those of SQL only if SQL was restored.
         fence = await self._fences.inspect(partition)
         offset = await model.offset(self._database, READER, partition)
         if offset is None:
@@ -50,7 +50,7 @@ class Restorer:
             known = await model.seqs(self._database, poll_ids)
             for poll_id in poll_ids:
                 if poll_id not in known:
-                    _log.error("a poll is newer than the backup: its rules are lost", poll=poll_id)
+                    _log.error("poll missing from the backup, rules lost", poll=poll_id)
                     continue
                 await self.rewrite(poll_id, fence.generation)
         async with self._database.transaction() as queries:
@@ -63,7 +63,7 @@ class Restorer:
         return True
 
     async def rewrite(self, poll_id: str, epoch: int) -> None:
-        """All that the ledger has of a poll into SQL: its ballots, of which the row with the higher n stays, and its end."""
+        """Write a poll's ballots, closing and deletion from the ledger to SQL. A row with a higher ``n`` is kept."""
         async for rows in self._shelf.ballots(poll_id, epoch):
             async with self._database.transaction() as queries:
                 await model.store(queries, sorted(rows, key=lambda row: row.voter_id))

@@ -1,7 +1,6 @@
-"""Entries of the vote log into SQL: the rows and the offset in one transaction.
+"""Stores entries of the vote log in SQL, with rows and offset in one transaction.
 
-The offset moves by compare-and-set, so a stale worker rolls back, and a replay changes nothing. Worker, verifier, tests
-and ``recount`` all come here.
+The offset moves by compare-and-set: a stale worker rolls back, and replaying entries changes nothing.
 """
 
 from base64 import b64decode, b64encode
@@ -25,10 +24,10 @@ log = logger.get(__name__)
 
 
 class StaleOffset(Exception):
-    """Another one has moved the offset, or the generation: read it anew."""
+    """Another process moved the offset or the generation. Read it again."""
 
 
-# What the columns hold. MariaDB cuts trailing spaces off without an error, and JSON_TABLE whatever is too much.
+# Limits of the columns. MariaDB silently strips trailing spaces, and JSON_TABLE silently truncates.
 _Id = Annotated[str, Meta(max_length=64)]
 _Ids = Annotated[list[_Id], Meta(max_length=MAX_OPTIONS)]
 _Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -62,7 +61,7 @@ class _Change(Struct, array_like=True, frozen=True, tag="p"):
     at: _Number
 
 
-# Not strict: a script's numbers come as integral floats, its booleans as 0 and 1.
+# Not strict: scripts encode integers as floats and booleans as 0 and 1.
 _decoder: Final[msgspec.msgpack.Decoder[_Ballot | _Change]] = msgspec.msgpack.Decoder(
     _Ballot | _Change, strict=False
 )
@@ -70,7 +69,7 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 class Recorder:
-    """Stores batches of one partition. Raises ``StaleOffset``, and ``UNAVAILABLE`` for what may pass."""
+    """Stores batches of one partition. Raises ``StaleOffset``, or ``UNAVAILABLE`` for a temporary failure."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -78,8 +77,8 @@ class Recorder:
     async def record(self, partition: int, generation: int, old_id: str, entries: Sequence[LogEntry]) -> None:
         """Store ``entries``, which follow ``old_id``, and move the offset to the last of them.
 
-        What cannot be decoded or is refused for what it holds is found by halving, tried five times and put into
-        ``dead_letters``: no entry holds up those behind it. A part may be stored when it raises.
+        An entry that cannot be decoded or stored is isolated by bisection, tried five times, and moved to ``dead_letters``, so
+        that it does not block later entries. Some of the entries may be stored when this raises.
         """
         if not entries:
             return
@@ -94,7 +93,7 @@ class Recorder:
             await self.record(partition, generation, entries[middle - 1].id, entries[middle:])
 
     async def replay(self, after: str = "", limit: int = 100) -> tuple[list[str], list[str], str]:
-        """Store dead letters after all, oldest first: ids stored, ids still refused, and the last id looked at."""
+        """Try to store dead letters, oldest first. Returns the IDs stored, the IDs still refused and the last ID tried."""
         stored, refused = [], []
         for letter in await model.oldest_dead_letters(self._database, after, limit):
             after = letter["id"]
@@ -130,7 +129,7 @@ class Recorder:
             last_id = entries[-1].id
             if not await model.advance(q, READER, partition, generation, old_id, last_id, len(entries)):
                 raise StaleOffset
-            # In the order of the key, as the rows of two transactions that meet must be locked.
+            # Sorted by key, so that concurrent transactions lock rows in the same order.
             await model.store(q, [ballots[key] for key in sorted(ballots)])
             await model.apply(q, changes)
             await model.raise_seq(q, seqs)
@@ -162,7 +161,7 @@ class Recorder:
 
 
 def read_entry(entry: LogEntry, generation: int) -> tuple[str, int, BallotRow | None]:
-    """Its poll, the poll's seq by then, and the ballot where it is one. ``BadRow`` where it cannot be decoded."""
+    """Poll ID, ``seq``, and the ballot if the entry is one. Raises ``BadRow`` if it cannot be decoded."""
     item = _decode(entry)
     return item.poll_id, item.seq, _row(item, generation) if isinstance(item, _Ballot) else None
 
@@ -190,7 +189,7 @@ def _row(ballot: _Ballot, generation: int) -> BallotRow:
 
 
 def _poll_id(entry: LogEntry) -> str:
-    """As far as it can be told: the poll is not loaded while it has dead letters."""
+    """Poll ID of an undecodable entry, or empty if unknown. A poll with dead letters is not loaded."""
     try:
         match msgspec.msgpack.decode(entry.payload):
             case ["b", str(poll_id), *_] | ["p", _, str(poll_id), *_] if (

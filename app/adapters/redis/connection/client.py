@@ -1,4 +1,4 @@
-"""Connections to Redis. The library's own retries are off: one lost reply would make one write two."""
+"""Connections to Redis. The library's retries are off: after a lost reply they would repeat a write."""
 
 import asyncio
 from typing import Any
@@ -18,27 +18,27 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as SilentError
 
 ANSWER_SECONDS = 1.0
-"""Redis answers within this or counts as silent."""
+"""Timeout of a reply."""
 
 SILENT = (ConnectionError, SilentError, BusyLoadingError, OSError)
-"""No answer: whether the command was executed is not known (while loading: it was not)."""
+"""No reply: the command may have been executed (but not while Redis is loading)."""
 
 REFUSED = (ResponseError, ReadOnlyError)
-"""Redis said no before any write: out of memory, disk full (MISCONF), a replica."""
+"""Redis refused before any write: out of memory, disk full (MISCONF), or a replica."""
 
 FAILED = (*SILENT, *REFUSED, InvalidResponse)
-"""Any of them, and an answer that is none of Redis."""
+"""Any of the above, or a reply that is not in the Redis protocol."""
 
 
 def hopeless(error: BaseException) -> bool:
-    """The URL is wrong, and waiting is in vain: the password, the user, the number of the database, or the server."""
+    """Whether a retry cannot succeed: wrong password, user, database number, or a server that is not Redis."""
     if isinstance(error, AuthenticationError | NoPermissionError | InvalidResponse):
         return True
     return isinstance(error, ResponseError) and "DB index is out of range" in str(error)
 
 
 class _Cancellable:
-    """Sends with ``asyncio.timeout``: ``wait_for``, which the library uses, loses a cancellation before Python 3.12."""
+    """Sends with ``asyncio.timeout``. The library uses ``wait_for``, which can lose a cancellation before Python 3.12."""
 
     socket_timeout: float | None
 
@@ -51,7 +51,7 @@ class _Cancellable:
         except TimeoutError as error:
             raise SilentError("Timeout writing to socket") from error
         except RuntimeError as error:
-            # uvloop says so of a transport that has ended; asyncio's own loop does not mind.
+            # uvloop raises this for a closed transport; the asyncio loop does not.
             raise ConnectionError("the connection has ended") from error
         finally:
             self.socket_timeout = bound

@@ -1,6 +1,6 @@
-"""One clock for all instances: Redis ``TIME`` plus monotonic time since.
+"""The clock that all instances share: Redis ``TIME`` plus the monotonic time since.
 
-The host's own clock is never read: a process whose clock is wrong closes polls at the same moment as the others.
+The clock of the host is never read, so a wrong host clock does not change when polls close.
 """
 
 import time
@@ -15,15 +15,15 @@ class RedisClock:
         self._since = 0.0
 
     def now(self) -> int:
-        """Milliseconds since the epoch. ``RuntimeError`` before the first answer of Redis."""
+        """Milliseconds since the epoch. Raises ``RuntimeError`` before the first reply from Redis."""
         if self._offset is None:
             raise RuntimeError("the clock has no answer of Redis yet")
         return int(time.monotonic() * 1000 + self._offset)
 
     def heard(self, redis_ms: int, asked: float) -> None:
-        """Redis said ``redis_ms`` in answer to a question asked at ``asked`` (monotonic seconds).
+        """Adjust to ``redis_ms``, the reply to a request sent at ``asked`` (monotonic seconds).
 
-        The answer with the shortest way in the last 30 s is kept: its error is at most half that way.
+        The reply with the shortest round trip of the last 30 s is kept. Its error is at most half the round trip.
         """
         answered = time.monotonic()
         slack = answered - asked

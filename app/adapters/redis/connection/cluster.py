@@ -1,7 +1,7 @@
-"""Redis Cluster: each command to the node that serves its partition, whose hash tag ``{pNN}`` is in every key.
+"""Redis Cluster client. Sends each command to the node of its partition, found by the hash tag ``{pNN}`` of the keys.
 
-The library's own cluster client starts all over when one node is lost, and by itself sends again what may have been
-executed. Here a node that is away holds up its own partitions alone, and nothing is repeated but what was refused.
+The library's cluster client reinitializes when it loses one node, and repeats commands that may have been executed. Here
+an unreachable node delays only its own partitions, and only commands that a node refused are repeated.
 """
 
 import asyncio
@@ -23,23 +23,23 @@ from .topology import Address, Described, addresses, described, is_cluster, node
 
 _SHORTEST_SECONDS: Final = 0.05
 _OTHERS_SECONDS: Final = 0.2
-"""How long the answers of further nodes are waited for once one has told the topology."""
+"""How long to wait for further nodes after the first one reported the topology."""
 SHARDED: Final = 7
 """The first version with sharded pub/sub."""
 
 
 class Cluster(AsyncCoreCommands):
-    """A client whose commands name at least one key, channel or pattern of one partition, or may go to any node.
+    """A client for commands that name a key, channel or pattern of one partition, or that any node can execute.
 
-    Raises what a client of one server raises, and ``Moving``.
+    Raises the errors of a single-server client, and ``Moving``.
     """
 
-    # Which of the library's signatures hold, and what its methods expect of a client.
+    # Attributes that the library's command methods expect of a client.
     _is_async_client: Literal[True] = True
     _event_dispatcher = EventDispatcher()
 
     def __init__(self, url: str, *, timeout: float | None, connections: int) -> None:
-        """As ``connect``; ``timeout`` and ``connections`` are of each node."""
+        """Like ``connect``. ``timeout`` and ``connections`` apply per node."""
         self._url = url
         self._seeds = addresses(url)
         self._timeout = timeout
@@ -56,7 +56,7 @@ class Cluster(AsyncCoreCommands):
         self.replicated = False
 
     async def at(self, key: str) -> Redis:
-        """The node that serves the partition of ``key``, as far as it is known; ``Moving`` where none does."""
+        """The node that serves the partition of ``key``. Raises ``Moving`` if no known node does."""
         tag = tag_of(key)
         if tag in self._doubted or not self._ranges:
             await self.refresh()
@@ -67,21 +67,21 @@ class Cluster(AsyncCoreCommands):
             if not claims:
                 self._doubted.add(tag)
                 raise Moving(f"no node serves slot {slot}")
-            # Nodes that differ: the highest epoch is right, as it is among themselves.
+            # If nodes disagree, the highest epoch wins, as it does within the cluster.
             place = self._places[tag] = self._client(max(claims, key=lambda claim: claim[2])[3])
         return place
 
     async def masters(self) -> list[Redis]:
-        """Those that serve slots now."""
+        """The nodes that serve slots now."""
         await self.refresh()
         return [self._client(address) for address in sorted({claim[3] for claim in self._ranges})]
 
     def doubt(self, key: str) -> None:
-        """A node was silent or has refused: look again before the next command to this partition."""
+        """Refresh the topology before the next command to this partition, after a node was silent or refused."""
         self._doubted.add(tag_of(key))
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """What the library's methods call. Sent once more where it was not executed for having moved."""
+        """Called by the library's methods. Retries once if the slot moved and the command was not executed."""
         key = key_of(args)
         if key is None:
             return await self._anywhere(args, options)
@@ -102,7 +102,7 @@ class Cluster(AsyncCoreCommands):
             raise
 
     async def _anywhere(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """``TIME``, ``PING``, ``PUBLISH``: harmless twice, so the next node is asked where one is silent."""
+        """For ``TIME``, ``PING`` and ``PUBLISH``. They are safe to repeat, so a silent node is replaced by the next."""
         masters: list[Any] = list(await self.masters())
         random.shuffle(masters)
         failure: Exception = ConnectionError("no node of the cluster answers")
@@ -114,11 +114,11 @@ class Cluster(AsyncCoreCommands):
         raise failure
 
     def pipeline(self, transaction: bool = False) -> ClusterPipeline:
-        """``transaction`` is the library's parameter; there is none over several nodes."""
+        """``transaction`` exists for compatibility with the library. Transactions cannot span nodes."""
         return ClusterPipeline(self.at, self.doubt)
 
     async def refresh(self) -> None:
-        """Ask the nodes who serves what. Once at a time; ``ConnectionError`` where nobody has ever answered."""
+        """Ask the nodes for the topology, once at a time. Raises ``ConnectionError`` if no node has ever answered."""
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._refresh())
             self._refreshing.add_done_callback(self._refresh_ended)
@@ -127,7 +127,7 @@ class Cluster(AsyncCoreCommands):
     def _refresh_ended(self, task: "asyncio.Task[None]") -> None:
         self._refreshing, self._refreshed = None, time.monotonic()
         if not task.cancelled():
-            task.exception()  # whoever waits has it; nobody may be left
+            task.exception()  # retrieved: the waiters may all be gone
 
     async def _refresh(self) -> None:
         await asyncio.sleep(self._refreshed + _SHORTEST_SECONDS - time.monotonic())
@@ -150,12 +150,12 @@ class Cluster(AsyncCoreCommands):
             raise ConnectionError("no node of the cluster answers") from self._failure
 
     async def _ask(self, address: Address) -> list[Described] | None:
-        """The cluster as one node sees it; none where it does not answer."""
+        """The topology as one node reports it; ``None`` without a reply."""
         client: Any = self._client(address)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 nodes = await client.execute_command("CLUSTER NODES")
-        except (*SILENT, RedisError) as error:  # a seed that is no part of the cluster any more, too
+        except (*SILENT, RedisError) as error:  # includes a seed that has left the cluster
             self._failure = error
             return None
         return described(nodes, address)
@@ -198,21 +198,21 @@ def open_client(url: str, *, timeout: float | None = ANSWER_SECONDS, connections
 
 
 async def node_of(client: Client, key: str) -> Redis:
-    """The server of a key: for what is asked of a server and not of a key."""
+    """The server of a key, for commands that address a server."""
     return await client.at(key) if isinstance(client, Cluster) else client
 
 
 async def servers(client: Client) -> list[Redis]:
-    """All that hold something of ours."""
+    """All servers that hold data of the ledger."""
     return await client.masters() if isinstance(client, Cluster) else [client]
 
 
 async def publish_command(client: Client) -> str:
-    """Sharded where all servers can: a published tally then stays between those who serve and hear its partition."""
+    """``SPUBLISH`` if all nodes of a cluster support it, so that a tally is not broadcast to every node."""
     if not isinstance(client, Cluster):
         return "PUBLISH"
     versions = []
     for node in await client.masters():
-        with suppress(*SILENT):  # one that is away is taken to be like the others
+        with suppress(*SILENT):  # an unreachable node is assumed to match the others
             versions.append((await node.info("server"))["redis_version"])
     return "SPUBLISH" if all(int(version.split(".")[0]) >= SHARDED for version in versions) else "PUBLISH"

@@ -1,4 +1,4 @@
-"""Commands to several nodes of a cluster at once, and what a node answers that does not serve a slot."""
+"""Pipelines over several cluster nodes, and the errors of a node that does not serve a slot."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,15 +19,15 @@ from redis.exceptions import (
 from .client import SILENT
 
 MOVED: Final = (AskError, TryAgainError, ClusterDownError, ReadOnlyError)
-"""Not executed: the slot is elsewhere (``MOVED`` is an ``AskError`` here), on its way, or without a master."""
+"""Not executed: another node serves the slot (``MOVED`` is an ``AskError`` here), it is migrating, or it has no master."""
 
 
 class Moving(ConnectionError):
-    """The slot moves, or has moved: not executed, and to be sent again."""
+    """The slot is moving or has moved. The command was not executed and can be sent again."""
 
 
 def key_of(args: Sequence[Any]) -> str | None:
-    """The first word with a partition's tag."""
+    """The first argument with the hash tag of a partition."""
     return next((word for word in args if isinstance(word, str) and word.startswith("{p")), None)
 
 
@@ -36,7 +36,7 @@ def tag_of(key: str) -> str:
 
 
 class ClusterPipeline(AsyncCoreCommands):
-    """Commands of several partitions: one round trip a node, all nodes at once."""
+    """Sends commands of several partitions in one round trip per node, to all nodes concurrently."""
 
     _is_async_client: Literal[True] = True
     _event_dispatcher = EventDispatcher()
@@ -51,7 +51,7 @@ class ClusterPipeline(AsyncCoreCommands):
         return self
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """The replies in order; an exception in its place where it is not to be raised."""
+        """Return the replies in order. Without ``raise_on_error``, a failed command yields its exception."""
         replies: list[Any] = [None] * len(self._commands)
         groups: dict[Redis, list[int]] = {}
         keys = [key_of(args) or "" for args, _ in self._commands]

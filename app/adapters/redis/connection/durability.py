@@ -1,4 +1,4 @@
-"""What an acknowledgement of this Redis means."""
+"""Checks whether Redis writes each vote to disk before it acknowledges it."""
 
 from .client import REFUSED, SILENT
 from .cluster import Client, Cluster, servers
@@ -12,7 +12,7 @@ WANTED = {
 
 
 async def durability(client: Client) -> tuple[bool | None, str]:
-    """Whether every vote is on disk before its answer (none: cannot be read), and how Redis is set."""
+    """Whether every vote is on disk before its reply (``None`` if unknown), and a sentence that explains it."""
     wrong: dict[str, str] = {}
     try:
         for server in await servers(client):

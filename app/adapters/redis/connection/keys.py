@@ -1,4 +1,4 @@
-"""Names of keys and channels. All of a partition share the hash tag ``{pNN}``: one script, one slot."""
+"""Names of keys and channels. All names of a partition share the hash tag ``{pNN}``, so a script uses one slot."""
 
 from typing import NamedTuple
 from zlib import crc32
@@ -9,14 +9,14 @@ REMEMBERED = 50_000
 
 
 class Route(NamedTuple):
-    """Where a poll's ballots go: its partition, and its three keys packed for a command."""
+    """Partition of a poll, and its three keys encoded for a command."""
 
     partition: int
     packed: bytes
 
 
 class Keys:
-    """``partitions`` is fixed for the life of the data (``settings`` in SQL)."""
+    """``partitions`` is stored in SQL (``settings``) and never changes."""
 
     def __init__(self, partitions: int) -> None:
         self.partitions = partitions
@@ -42,11 +42,11 @@ class Keys:
         return f"{self.tag(partition)}:fence"
 
     def probe(self, partition: int) -> str:
-        """Written in the background to see whether this Redis takes writes."""
+        """Written in the background to check that Redis accepts writes."""
         return f"{self.tag(partition)}:probe"
 
     def rights(self) -> tuple[str, str, str]:
-        """Two keys and a channel of the forms in use, for trying what the user may do."""
+        """Two keys and a channel for checking the permissions of the Redis user."""
         tag = self.tag(0)
         return f"{tag}:rights:1", f"{tag}:rights:2", f"{tag}:feed:rights"
 
@@ -59,7 +59,7 @@ class Keys:
         return [f"{tag}:poll:{poll_id}", f"{tag}:counts:{poll_id}", f"{tag}:ballots:{poll_id}"]
 
     def filled(self, poll_id: str, token: str) -> str:
-        """Ballots on their way in, until the poll is installed."""
+        """Temporary key of loaded ballots, until the poll is installed."""
         return f"{self.tag(self.partition(poll_id))}:filled:{token}"
 
     def feed(self, poll_id: str) -> str:

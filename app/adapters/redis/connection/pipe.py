@@ -1,7 +1,7 @@
-"""One connection for ballots, its commands packed by hand.
+"""A connection for ballots that sends commands encoded in advance.
 
-The library packs every key anew and takes 1 µs for each; a ballot has three. Here the keys of a poll are packed once.
-Connecting, logging in and TLS remain the library's.
+The library encodes every key of every command, at about 1 µs per key, and a poll has three. Here the keys of a poll are encoded
+once. The library still handles connecting, authentication and TLS.
 """
 
 from collections.abc import Sequence
@@ -14,24 +14,24 @@ from .cluster_pipeline import MOVED, Moving
 
 
 def bulk(value: bytes) -> bytes:
-    """One argument of a command, in Redis' protocol (RESP)."""
+    """Encode one argument of a command in the Redis protocol (RESP)."""
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
 class Pipe:
-    """Commands in, as many replies out, in one round trip. One caller at a time."""
+    """Sends commands and reads their replies in one round trip. One caller at a time."""
 
     def __init__(self, client: Client, key: str) -> None:
-        """To the server of ``key``: in a cluster the one that serves its partition at the moment."""
+        """Connects to the server of ``key``, which can change in a cluster."""
         self._client = client
         self._key = key
         self._connection: Any = None
 
     async def send(self, commands: Sequence[bytes]) -> list[Any]:
-        """The replies, an error reply as an exception in its place.
+        """Return the replies in order. An error reply is returned as an exception.
 
-        Raises the library's connection errors. After them, and where the caller gives up, the connection is closed: a late
-        reply meets nobody.
+        Raises the library's connection errors. After an error or a cancellation the connection is closed, so that a late reply
+        is never read as the reply to another command.
         """
         if self._connection is None:
             server = await node_of(self._client, self._key)

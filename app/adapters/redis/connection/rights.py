@@ -1,4 +1,4 @@
-"""What the Redis user must be allowed to do. ``docs/reliability.md`` lists it for operators."""
+"""Checks the permissions of the Redis user. ``docs/reliability.md`` lists them for operators."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -13,11 +13,11 @@ _DENIED: Final = ("permission", "The user executing the script can't")
 
 
 class MissingRights(Exception):
-    """The operator must grant them. ``str()`` names the commands, or the keys or channels."""
+    """The Redis user lacks permissions. ``str()`` names the commands, keys or channels to grant."""
 
 
 async def check_rights(client: Client, keys: Keys) -> None:
-    """``MissingRights`` if the user lacks one. Other errors of Redis rise as they are."""
+    """Raises ``MissingRights`` if a permission is missing. Other Redis errors propagate."""
     key, other, channel = keys.rights()
     missing: list[str] = []
     for name, reason in await _in_scripts(client, [key, other], channel, missing):

@@ -21,7 +21,7 @@ class Scripts:
         self.digests: dict[str, str] = {}
 
     async def load(self, key: str) -> None:
-        """To the server of ``key``. Idempotent; again after ``NoScriptError`` (a restarted or another server)."""
+        """Load all scripts on the server of ``key``. Repeat after ``NoScriptError`` (a restarted or different server)."""
         server = await node_of(self._client, key)
         name = "member" if isinstance(self._client, Cluster) else "server"
         name_of_server = (_FOLDER / f"{name}.lua").read_text()
@@ -36,7 +36,7 @@ class Scripts:
             self.digests[path.stem] = await server.script_load(text)
 
     async def call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> list[Any]:
-        """One call, answered with the decoded msgpack array. No retry but for a script that Redis has forgotten."""
+        """Call a script once and decode its msgpack array. Retries only after ``NoScriptError``."""
         return _decode(await self.raw(name, keys, args))
 
     async def raw(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
@@ -51,7 +51,7 @@ class Scripts:
     async def pipeline(
         self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | int]]]
     ) -> list[list[Any] | Exception]:
-        """Several calls in one round trip a server; an exception in the place of each that failed. ``calls`` are not empty."""
+        """Make several calls in one round trip per server. A failed call yields its exception. ``calls`` must not be empty."""
         if name not in self.digests:
             await self.load(calls[0][0][0])
         pipe = self._client.pipeline(transaction=False)

@@ -1,4 +1,4 @@
-"""Where the nodes of a Redis Cluster are: as the setting names some of them, and as a node sees them all."""
+"""Addresses of cluster nodes, from the setting and from ``CLUSTER NODES``."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _HOST: Final = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5})
 
 Address = tuple[str, int]
 Described = tuple[Address, Mapping[str, Any]]
-"""A node and what another one says of it: ``flags``, ``epoch``, ``slots``."""
+"""A node and its description by another node: ``flags``, ``epoch``, ``slots``."""
 
 
 def is_cluster(url: str) -> bool:
@@ -19,7 +19,7 @@ def is_cluster(url: str) -> bool:
 
 
 def addresses(url: str) -> list[Address]:
-    """``ValueError`` for anything but ``redis+cluster://[user:password@]host[:port][,host[:port]…]`` (``rediss`` for TLS)."""
+    """Parse ``redis+cluster://[user:password@]host[:port][,host[:port]…]`` (``rediss`` for TLS) or raise ``ValueError``."""
     parts = _URL.fullmatch(url)
     if parts is None:
         raise ValueError
@@ -33,7 +33,7 @@ def addresses(url: str) -> list[Address]:
 
 
 def node_url(url: str, address: Address) -> str:
-    """Of one node, with what the cluster's URL says of all."""
+    """URL of one node, with the user, password and query of the cluster URL."""
     parts = _URL.fullmatch(url)
     assert parts is not None
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
@@ -41,7 +41,7 @@ def node_url(url: str, address: Address) -> str:
 
 
 def described(nodes: Mapping[str, Mapping[str, Any]], asked: Address) -> list[Described]:
-    """The library's reading of ``CLUSTER NODES``, by address; a node that was never met has none."""
+    """The parsed reply of ``CLUSTER NODES``, by address. Nodes without an address are left out."""
     found = []
     for name, node in nodes.items():
         host, _, port = name.rpartition(":")

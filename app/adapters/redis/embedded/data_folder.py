@@ -1,4 +1,4 @@
-"""The folder of a private redis-server: who holds it, where the server listens, its log."""
+"""Data folder of the embedded redis-server: its lock, socket path and log."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ _LOG_BYTES: Final = 1 << 20
 
 
 class AlreadyRunning(Exception):
-    """Another live process uses the folder."""
+    """Another running process uses the folder."""
 
 
 async def lock_folder(folder: Path) -> int:
@@ -48,11 +48,11 @@ async def lock_within(lock: int, seconds: float) -> bool:
 
 
 def holders(lock: Path) -> list[int]:
-    """Processes in the lock's folder that have it open, this one aside; none where there is no ``/proc``."""
+    """IDs of other processes in the lock's folder that have it open. Empty without ``/proc``."""
     found = []
     wanted = lock.stat()
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it ended meanwhile, or belongs to somebody else
+        with contextlib.suppress(OSError):  # the process ended, or belongs to another user
             if int(process.name) == os.getpid() or not (process / "cwd").samefile(lock.parent):
                 continue
             if any(os.path.samestat(fd.stat(), wanted) for fd in (process / "fd").iterdir()):
@@ -61,10 +61,10 @@ def holders(lock: Path) -> list[int]:
 
 
 def socket_path(folder: Path) -> Path:
-    """Where the child of ``folder`` listens.
+    """Path of the Unix socket of the server in ``folder``.
 
-    A unix socket's path has at most 107 bytes: for a longer ``folder`` it lies in a private folder of the system's
-    temporary one, always the same for the same user and ``folder``.
+    A socket path has at most 107 bytes. For a longer path, the socket is in a private folder in the temporary directory, which
+    is always the same for a user and ``folder``.
     """
     path = folder.resolve() / "redis" / "redis.sock"
     if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
@@ -82,7 +82,7 @@ def make_private(folder: Path) -> None:
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """At most two files of ``_LOG_BYTES`` and what one run adds."""
+    """Open the log and rotate it above ``_LOG_BYTES``. One rotated file is kept."""
     if path.exists() and path.stat().st_size > _LOG_BYTES:
         path.replace(path.with_suffix(".log.1"))
     return path.open("ab", buffering=0)

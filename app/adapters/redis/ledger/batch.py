@@ -1,4 +1,4 @@
-"""A batch: ballots of one partition as they were first sent, and the command that sends them, again unchanged."""
+"""A batch of ballots of one partition, and the command that sends it. Every retry sends the same ballots."""
 
 import asyncio
 import time
@@ -13,14 +13,11 @@ from ..connection.keys import Keys
 from ..connection.pipe import bulk
 
 Entry = tuple[Ballot, "asyncio.Future[Receipt]", float, float]
-"""A ballot that waits, who waits for it, since when, and until when a lost copy of it may still be executed (0: none is).
-
-Monotonic seconds.
-"""
+"""Ballot, its future, when it was queued, and until when a lost copy may run (0: no copy). Times in monotonic seconds."""
 
 DEADLINE_SECONDS = 3.0
 SETTLED_SECONDS = 0.25
-"""Beyond the deadline, for the difference between our estimate of Redis ``TIME`` and ``TIME`` itself."""
+"""Added to the deadline, because our estimate of Redis ``TIME`` is not exact."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -31,7 +28,7 @@ def fail(entry: Entry, error: BaseException) -> None:
 
 
 class Counts:
-    """What became of ballots in this process, for operators. ``sizes``: ballots in a batch -> how many batches."""
+    """Metrics of ballots in this process. ``sizes`` maps a batch size to a number of batches."""
 
     def __init__(self) -> None:
         self.accepted = self.repeated = 0
@@ -39,20 +36,17 @@ class Counts:
         self.sizes: Counter[int] = Counter()
 
     def answered(self, answers: Sequence[Sequence[Any]]) -> None:
-        """What the script answered to a batch, but for refusals: their way is longer."""
+        """Count accepted and repeated ballots of a batch. Refusals are counted when they are answered."""
         words = [answer[0] for answer in answers]
         self.accepted += words.count("ok")
         self.repeated += words.count("again")
 
 
 class Batch:
-    """``entries`` in their order; ``sent`` in monotonic seconds.
-
-    ``lost``: Redis was silent once, a copy may still be executed. ``resting``: not to be sent again yet.
-    """
+    """``sent``: monotonic seconds. ``lost``: a reply was lost, so a copy may still run. ``resting``: waiting for its retry."""
 
     def __init__(self, partition: int, entries: list[Entry], deadline_ms: int, keys: Keys) -> None:
-        """``deadline_ms`` by Redis ``TIME``: past it the script writes nothing."""
+        """``deadline_ms``: Redis ``TIME`` after which the script writes nothing."""
         self.partition = partition
         self.entries = entries
         self.sent = time.monotonic()
@@ -76,7 +70,7 @@ class Batch:
 
     @property
     def over(self) -> float:
-        """When nothing that was sent can be executed any more."""
+        """Monotonic time after which no copy of the batch can run."""
         return self.sent + DEADLINE_SECONDS + SETTLED_SECONDS
 
     def command(self, digest: str, keys: Keys, generation: int, publish: str) -> bytes:

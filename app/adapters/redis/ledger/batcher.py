@@ -1,9 +1,9 @@
-"""Ballots that arrive together go to Redis together: one script call a partition, all due partitions in one pipeline.
+"""Sends queued ballots to Redis in batches: one script call per partition, all due partitions in one pipeline.
 
-One pipeline is under way at a time, so arrival order is kept; alone, a ballot waits for nothing. A batch without an answer
-is sent again unchanged, before anything later of its partition; the others do not wait for it. Its deadline stands in it,
-by Redis ``TIME``: past that the script writes nothing, and only then ``UNAVAILABLE`` goes out, so that a late execution
-never overtakes what a client did next.
+At most one pipeline is in flight, which preserves the order of arrival. A single ballot is sent at once. A batch without a reply
+is sent again unchanged before later ballots of its partition; other partitions do not wait. Each batch carries a deadline
+in Redis ``TIME`` after which the script writes nothing. ``UNAVAILABLE`` is sent only after the deadline, so a late execution
+cannot overtake the next request of the client.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from .batch import DEADLINE_SECONDS, Batch, Counts, Entry, fail
 LARGEST_BATCH = 256
 RETRY_SECONDS = 0.05
 MARGIN_SECONDS = 0.01
-"""So much later than the end of a batch an answer is given up: the batch is then over beyond doubt."""
+"""Added to the end of a batch before its reply is given up, so that no copy can still run."""
 
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
 _log = logger.get(__name__)
@@ -47,7 +47,7 @@ class Batcher:
         publish: str,
         counts: Counts,
     ) -> None:
-        """``generations``: partition -> the generation in force, kept current by the ledger. ``limit``: ballots that wait."""
+        """``generations`` maps a partition to its generation; the ledger keeps it current. ``limit``: most queued ballots."""
         self._scripts = scripts
         self._pipe = pipe
         self._keys = keys
@@ -56,7 +56,7 @@ class Batcher:
         self._publish = publish
         self._queues = Queues(keys, limit, counts)
         self.cast = self._queues.cast
-        # By partition, at most one each: to be sent again.
+        # Batches to send again, at most one per partition.
         self._stuck: dict[int, Batch] = {}
         self._give_up: float | None = None
         self._due = self._queues.due
@@ -70,9 +70,9 @@ class Batcher:
         return self._queues.waiting
 
     async def run(self, load: Load, verify: Callable[[int], Awaitable[None]]) -> None:
-        """Until cancelled; may be called again after it failed. ``load`` brings an absent poll into Redis.
+        """Run until cancelled. May be called again after a failure. ``load`` loads an absent poll into Redis.
 
-        ``verify`` has a partition verified whose fence does not hold, and does not wait for it: all others would.
+        ``verify`` starts the verification of a fenced partition. It must not wait: other partitions would wait, too.
         """
         self._load, self._verify = load, verify
         batches: list[Batch] = []
@@ -93,8 +93,8 @@ class Batcher:
             self._queues.end()
 
     async def drain(self) -> None:
-        """Wait until nothing waits any more; bounded by the ballots' own deadlines."""
-        while self.waiting:  # noqa: ASYNC110 - only on the way down, when nothing is in a hurry
+        """Wait until no ballot is queued. The deadlines of the ballots bound the wait."""
+        while self.waiting:  # noqa: ASYNC110 - runs only during shutdown
             await asyncio.sleep(RETRY_SECONDS)
 
     def _collect(self) -> list[Batch]:
@@ -131,10 +131,10 @@ class Batcher:
         return batches
 
     def _batch(self, partition: int, entries: list[Entry], deadline: int) -> Batch | None:
-        """A batch of the ballots that can be encoded. The others are answered and left out."""
+        """A batch of the ballots that can be encoded. The others are answered with ``INTERNAL``."""
         try:
             return Batch(partition, entries, deadline, self._keys)
-        except Exception as error:  # whatever it is, only one of the ballots may be at fault
+        except Exception as error:  # a single ballot may be the cause
             _log.error("batch cannot be encoded", error=type(error).__name__)
         sound = []
         for entry in entries:
@@ -165,7 +165,7 @@ class Batcher:
         if not again:
             return
         self._stuck.update((batch.partition, batch) for batch in again)
-        if failed:  # what comes meanwhile would fare no better
+        if failed:  # new ballots would fail, too
             await asyncio.sleep(RETRY_SECONDS)
             self._due.set()
         else:
@@ -194,7 +194,7 @@ class Batcher:
         return [reply if isinstance(reply, Exception) else _decode(reply) for reply in replies]
 
     async def _take(self, batch: Batch, reply: "list[Any] | Exception", asked: float) -> bool:
-        """Hand out what Redis answered; false where the batch must be sent again."""
+        """Answer the ballots of a batch. Returns false if the batch must be sent again."""
         if isinstance(reply, Exception):
             batch.lost = batch.lost or isinstance(reply, SILENT)
             if (batch.lost or isinstance(reply, NoScriptError)) and time.monotonic() <= batch.over:
@@ -242,10 +242,10 @@ class Batcher:
         try:
             await self._verify(partition)
         except Exception as error:
-            _log.warning("a partition is not verified yet", partition=partition, error=repr(error)[:200])
+            _log.warning("partition not verified", partition=partition, error=repr(error)[:200])
 
     def _not_taken(self, batch: Batch, why: str) -> None:
-        _log.warning("ballots not taken", error=why[:200], ballots=len(batch.entries))
+        _log.warning("ballots not accepted", error=why[:200], ballots=len(batch.entries))
         error = unavailable()
         for entry in batch.entries:
             self._queues.waiting -= 1

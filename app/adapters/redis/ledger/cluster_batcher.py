@@ -1,4 +1,4 @@
-"""In a cluster each partition delivers its ballots by itself: a node that is away holds up its own partitions alone."""
+"""Batching in a cluster. Partitions are independent, so an unreachable node delays only its own partitions."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,12 +11,13 @@ from .batcher import Batcher
 
 
 class Partitions:
-    """A ``Batcher`` and a connection a partition, so that order is kept in each while slots move between nodes."""
+    """One ``Batcher`` and connection per partition, which preserves order while slots move between nodes."""
 
     def __init__(self, make: Callable[[str, int], Batcher], keys: Keys, limit: int) -> None:
-        """``make`` takes the key that says where a partition is, and its limit.
+        """``make`` takes a key of the partition and the limit of its queue.
 
-        ``limit``: ballots that wait. Beyond it a partition may still have its share: one that hangs cannot take it all.
+        ``limit``: most queued ballots in total. Beyond it, a partition may still use its fair share, so that a hanging partition
+        cannot block the others.
         """
         self._keys = keys
         self._limit = limit
@@ -35,11 +36,11 @@ class Partitions:
         return batcher.cast(ballot)
 
     async def run(self, load: Load, verify: Callable[[int], Awaitable[None]]) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             for batcher in self._batchers:
                 group.create_task(batcher.run(load, verify))
 
     async def drain(self) -> None:
-        """Wait until nothing waits any more; bounded by the ballots' own deadlines."""
+        """Wait until no ballot is queued. The deadlines of the ballots bound the wait."""
         await asyncio.gather(*(batcher.drain() for batcher in self._batchers))

@@ -1,4 +1,4 @@
-"""What the scripts take, keep and answer (``prelude.lua``), and our types: rules, ballots as SQL's rows, states."""
+"""Converts between the values of the scripts (``scripts/README.md``) and rules, ballot rows and poll states."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ _json = msgspec.json.Encoder().encode
 
 
 def pack_rules(rules: Rules, new_times: bool, filled: Filled | None) -> bytes:
-    """What ``install`` takes. ``filled``: what was counted in the ballots that were brought in, none where none were."""
+    """Encode the rules for ``install``. ``filled``: counts of the loaded ballots, or ``None`` if none were loaded."""
     flags = ALLOW_CHANGE * rules.allow_change + GUESTS * rules.guests + DRAFT * rules.draft
     return _encode(
         (
@@ -41,7 +41,7 @@ def pack_rules(rules: Rules, new_times: bool, filled: Filled | None) -> bytes:
 
 
 def pack_ballots(rules: Rules, rows: Iterable[BallotRow]) -> list[str | bytes]:
-    """Voter, packed ballot, voter, … Options are by name in SQL, by position here; those that the poll lacks are left out."""
+    """Encode rows as voter, ballot, voter, … SQL has option IDs, Redis their positions. Unknown options are left out."""
     position = {option.id: i for i, option in enumerate(rules.options, 1)}
     flat: list[str | bytes] = []
     for row in rows:
@@ -60,7 +60,7 @@ def pack_ballots(rules: Rules, rows: Iterable[BallotRow]) -> list[str | bytes]:
 def unpack_ballots(
     poll_id: str, epoch: int, options: Sequence[str], flat: Sequence[tuple[bytes, bytes]]
 ) -> list[BallotRow]:
-    """Rows of the ballots as Redis keeps them; ``options`` in the poll's order."""
+    """Decode ballots of Redis into rows. ``options`` are in the order of the poll."""
     rows = []
     for voter, packed in flat:
         n, id, choices, seq, at, accepted, earlier = _decode(packed)
@@ -83,7 +83,7 @@ def unpack_ballots(
 
 
 def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
-    """``state`` of the scripts, which is also what they publish."""
+    """Decode the ``state`` that scripts return and publish."""
     flat = iter(raw[12])
     counts = {name: int(n) for name, n in zip(flat, flat, strict=True)}
     voters = counts.pop("voters", 0)

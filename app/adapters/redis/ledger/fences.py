@@ -1,6 +1,6 @@
-"""Whether a partition's data is what SQL was last compared with: the server's name, kept beside the data.
+"""Fences: which server's data of a partition was last compared with SQL.
 
-Its run id, and in a cluster a digest of the node's run id and replication id.
+A fence stores the run ID of the server. In a cluster it stores a digest of the node's run ID and replication ID.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from ..connection.keys import Keys
 from ..connection.scripts import Scripts
 
 SETTLE_SECONDS, AGAIN_SECONDS = 30.0, 0.02
-"""A larger log file takes several verifications."""
+"""A rewrite that takes longer needs several verifications."""
 
 _log = logger.get(__name__)
 
 
 class FenceState(Struct, frozen=True):
-    """``run``: the server's name now; ``verified``: the one in the fence, none without a fence.
+    """``run``: run ID of the server. ``verified``: run ID in the fence, or ``None`` without a fence.
 
-    ``trimmed``: the last entry of this generation that was dropped from the log, ``0-0`` for none.
+    ``trimmed``: last entry of this generation that was trimmed from the log, ``0-0`` for none.
     """
 
     run: str
@@ -50,7 +50,7 @@ class RedisFences:
         return FenceState(run, verified or None, int(generation or 0), trimmed or "0-0")
 
     async def trusted(self) -> bool:
-        """Whether a restart loses nothing: every server says ``always``, and neither has nor was a replica."""
+        """Whether a restart loses no writes: every server uses ``appendfsync always`` and neither has nor was a replica."""
         safe, _ = await durability(self._client)
         if not safe:
             return False
@@ -65,10 +65,10 @@ class RedisFences:
         return not (isinstance(self._client, Cluster) and self._client.replicated)
 
     async def settle(self, partition: int) -> None:
-        """Have the server write its log file anew, once after each start.
+        """Rewrite the append-only file once after each start of the server.
 
-        Redis 7.0, and Valkey before PR 4342, leave the beginning of a batch in the file that they were writing when they
-        ended, and play it back at the start after next, behind it what was acknowledged since.
+        Redis 7.0, and Valkey before PR 4342, leave a partial batch in the file that was open at a crash. At the second start
+        after it they replay that partial batch, followed by the writes acknowledged since. The rewrite removes it.
         """
         until = time.monotonic() + SETTLE_SECONDS
         refused: Exception | None = None
@@ -90,12 +90,12 @@ class RedisFences:
                     raise unavailable()
                 await asyncio.sleep(AGAIN_SECONDS)
         except REFUSED as error:
-            _log.warning("Redis does not write its log file anew", error=str(error)[:200])
+            _log.warning("append-only file not rewritten", error=str(error)[:200])
         except SILENT as error:
             raise unavailable() from error
 
     async def write(self, partition: int, run: str, generation: int) -> bool:
-        """False where the server was restarted since ``inspect`` saw ``run``."""
+        """Returns false if the server was restarted since ``inspect`` returned ``run``."""
         try:
             return bool(await self._scripts.raw("fence", [self._keys.fence(partition)], [run, generation]))
         except (*SILENT, *REFUSED) as error:

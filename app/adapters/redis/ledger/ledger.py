@@ -1,4 +1,4 @@
-"""The ledger port over Redis: every call is one script on one partition."""
+"""The ledger port on Redis. Every call runs one script on one partition."""
 
 import asyncio
 import secrets
@@ -82,10 +82,10 @@ class RedisLedger:
         absent: Load,
         verify: Callable[[int], Awaitable[None]],
     ) -> None:
-        """Until cancelled: deliver ballots.
+        """Deliver ballots until cancelled.
 
-        ``load`` installs an absent poll that is read, ``absent`` does so for ballots or answers them, ``verify`` sees to a
-        partition's fence.
+        ``load`` installs an absent poll for a read. ``absent`` installs it for ballots, or answers them. ``verify`` verifies a
+        partition and writes its fence.
         """
         self._load, self._verify = load, verify
         self._runs = True
@@ -99,7 +99,7 @@ class RedisLedger:
             await asyncio.gather(*beside, return_exceptions=True)
 
     async def _see_to(self, partition: int) -> None:
-        """Have a partition verified, beside whoever asks: the verifier needs the database, and may take a minute."""
+        """Verify a partition in the background: the verifier needs the database and may take a minute."""
         if partition not in self._verifying:
             self._verifying[partition] = asyncio.create_task(self._verify_now(partition))
 
@@ -107,7 +107,7 @@ class RedisLedger:
         try:
             await self._verify(partition)
         except Exception as error:
-            _log.warning("a partition is not verified yet", partition=partition, error=repr(error)[:200])
+            _log.warning("partition not verified", partition=partition, error=repr(error)[:200])
         finally:
             del self._verifying[partition]
 
@@ -147,7 +147,7 @@ class RedisLedger:
         return states
 
     async def _renewed(self, poll_id: str) -> list[Any]:
-        """Read after the rules were installed anew. Its ballots are here: nothing else is loaded."""
+        """Read a stale poll after installing its rules again. Its ballots are already in Redis."""
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
                 return await self._call("read", poll_id, _encode([]), load=True)
@@ -166,7 +166,7 @@ class RedisLedger:
         return Hold(poll_id, token, reply[1], state)
 
     def _end_lease(self, poll_id: str, token: str) -> None:
-        """Beside whoever asked for a hold and was not told: it may be taken. One that Redis takes later ends by itself."""
+        """Expire a lease in the background after its reply was lost. A lease granted later expires by itself."""
         if self._runs:
             task = asyncio.create_task(self._lapse(poll_id, token))
             self._lapsing.add(task)
@@ -176,10 +176,10 @@ class RedisLedger:
         try:
             await self._call("lapse", poll_id, token)
         except PollroomError as error:
-            _log.warning("a lease is left to run out", poll=poll_id, error=repr(error)[:200])
+            _log.warning("lease not ended", poll=poll_id, error=repr(error)[:200])
 
     async def fill(self, held: Hold, rules: Rules, rows: Sequence[BallotRow]) -> None:
-        """A chunk of ballots for a poll that is held and absent; 2,000 at most. ``TryAgain`` where the hold was lost."""
+        """Store up to 2,000 ballots for an absent, leased poll. Raises ``TryAgain`` if the lease was lost."""
         packed = pack_ballots(rules, rows)
         reply = await self._call("fill", held.poll_id, held.token, LEASE_MS, *packed, extra=held)
         if reply[0] == "busy":
@@ -215,7 +215,7 @@ class RedisLedger:
         load: bool = False,
         extra: Hold | None = None,
     ) -> list[Any]:
-        """One script, again after silence (they are all safe to repeat), for 3 s at most."""
+        """Run a script, and retry without a reply for up to 3 s. All scripts are safe to repeat."""
         until = time.monotonic() + GIVE_UP_SECONDS
         while True:
             try:
@@ -231,7 +231,7 @@ class RedisLedger:
     def _arguments(
         self, poll_id: str, *args: str | bytes | int, extra: Hold | None = None
     ) -> tuple[list[str], list[str | bytes | int]]:
-        """``extra``: the hold under whose token ballots were filled in."""
+        """``extra``: the lease whose token names the loaded ballots."""
         partition = self._keys.partition(poll_id)
         generation = self.generations[partition]
         keys = [self._keys.fence(partition), self._keys.log(partition, generation), *self._keys.poll(poll_id)]
@@ -242,7 +242,7 @@ class RedisLedger:
     async def _once(
         self, script: str, poll_id: str, *args: str | bytes | int, extra: Hold | None = None
     ) -> list[Any]:
-        """``TryAgain`` for everything that may pass, the contract's codes for what the script refuses."""
+        """Raises ``TryAgain`` for temporary failures, and the code of the contract if the script refuses."""
         partition = self._keys.partition(poll_id)
         asked = time.monotonic()
         try:

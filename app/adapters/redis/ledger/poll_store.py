@@ -1,4 +1,4 @@
-"""What the ledger holds as a whole: going through it, taking polls out of it."""
+"""Lists the polls that Redis holds, exports their ballots and removes polls."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ class RedisPollStore:
         self._scripts = Scripts(client)
 
     async def polls(self, partition: int | None = None) -> AsyncIterator[list[str]]:
-        """Ids of the polls that are held (of one partition), in chunks; one that comes or goes meanwhile may be missed."""
+        """IDs of all polls, or those of a partition, in chunks. A poll added or removed meanwhile may be missed."""
         tag = "{p*}" if partition is None else self._keys.tag(partition)
         found: Any
         try:
@@ -38,7 +38,7 @@ class RedisPollStore:
             raise unavailable() from error
 
     async def seqs(self, poll_ids: Sequence[str]) -> dict[str, int]:
-        """Poll id -> seq, of those that are installed."""
+        """Maps poll IDs to ``seq``, for polls that are installed."""
         pipe = self._client.pipeline(transaction=False)
         for poll_id in poll_ids:
             pipe.hget(self._keys.poll(poll_id)[0], "seq")
@@ -49,7 +49,7 @@ class RedisPollStore:
         return {poll_id: int(seq) for poll_id, seq in zip(poll_ids, found, strict=True) if seq is not None}
 
     async def endings(self, poll_ids: Sequence[str]) -> list[PollChange]:
-        """The closings and deletions of these polls, with the polls' seqs. A deletion is a poll's last entry."""
+        """Closings and deletions of these polls, with the ``seq`` of each poll. A deletion is the last entry of a poll."""
         pipe = self._client.pipeline(transaction=False)
         for poll_id in poll_ids:
             pipe.hmget(self._keys.poll(poll_id)[0], "seq", "closed", "deleted", "last")
@@ -66,12 +66,12 @@ class RedisPollStore:
         return changes
 
     async def drop(self, poll_id: str, seq: int) -> bool:
-        """Remove a poll whose seq is below this one; never while votes are taken in its partition."""
+        """Remove a poll whose ``seq`` is lower, unless its partition accepts votes."""
         keys = [self._keys.fence(self._keys.partition(poll_id)), *self._keys.poll(poll_id)]
         return bool(await self._run("drop", keys, [seq]))
 
     async def unload(self, poll_id: str, generation: int, last_id: str, idle_seconds: int) -> bool:
-        """Let go of a poll that rested so long, and of which SQL (at ``last_id``) has everything."""
+        """Remove a poll that was idle for ``idle_seconds`` and whose entries up to ``last_id`` are all in SQL."""
         partition = self._keys.partition(poll_id)
         keys = [self._keys.fence(partition), self._keys.log(partition, generation), *self._keys.poll(poll_id)]
         milliseconds, _, number = last_id.partition("-")

@@ -1,4 +1,4 @@
-"""The vote log as the worker reads it: one stream a partition and generation, plain ``XREAD``, no consumer groups."""
+"""The vote log: one stream per partition and generation, read with ``XREAD`` without consumer groups."""
 
 import asyncio
 import time
@@ -13,11 +13,11 @@ from ..connection.keys import Keys
 from ..connection.scripts import Scripts
 
 POLL_SECONDS = 0.05
-"""In a cluster no command waits for logs of several slots: they are asked this often."""
+"""Polling interval in a cluster, where no command can block on several slots."""
 
 
 class RedisVoteLog:
-    """``client`` must allow an answer to take as long as ``block_ms``, but for a cluster's."""
+    """The read timeout of ``client`` must exceed ``block_ms``, except in a cluster."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
@@ -48,7 +48,7 @@ class RedisVoteLog:
     async def _poll(
         self, cluster: Cluster, streams: Mapping[str, str], count: int, block_ms: int
     ) -> list[Any]:
-        """What ``XREAD`` answers. Logs of a node that is away are left out, unless all are away."""
+        """A reply like that of ``XREAD``. Logs of unreachable nodes are left out; raises if no node is reachable."""
         until = time.monotonic() + block_ms / 1000
         while True:
             pipe = cluster.pipeline()
@@ -73,7 +73,7 @@ class RedisVoteLog:
             raise unavailable() from error
 
     async def discard(self, partition: int, generation: int) -> None:
-        """Remove the log of a generation that has ended, once it is stored."""
+        """Remove the log of an earlier generation after all of it was stored."""
         try:
             await self._client.unlink(self._keys.log(partition, generation))
         except (*SILENT, *REFUSED) as error:
@@ -89,7 +89,7 @@ class RedisVoteLog:
             raise unavailable() from error
 
     async def last_id(self, partition: int, generation: int) -> str:
-        """The id of the newest entry ever written, also when it was trimmed; ``0-0`` for an empty log."""
+        """ID of the newest entry ever written, even if it was trimmed; ``0-0`` for an empty log."""
         try:
             if not await self._client.exists(self._keys.log(partition, generation)):
                 return "0-0"

@@ -1,8 +1,8 @@
-"""Redis pub/sub, listened to with suspicion.
+"""Redis pub/sub that detects lost connections.
 
-The library reconnects silently and ``subscribe()`` returns before the server knows; a half-open connection stays deaf for
-ever. Here a lost or silent connection is noticed within ``PING_SECONDS + PONG_SECONDS``, every channel is subscribed anew,
-and whoever listens is told to read anew what it may have missed.
+The library reconnects silently, ``subscribe()`` returns before the server confirms, and a half-open connection is never noticed.
+Here a lost or silent connection is detected within ``PING_SECONDS + PONG_SECONDS``. Every channel is then subscribed again,
+and listeners are told to reload what they may have missed.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ PING_SECONDS = 1.0
 PONG_SECONDS = 2.0
 CONFIRM_SECONDS = 2.0
 BACKOFF_SECONDS = (0.05, 0.5)
-"""After an outage of Redis all instances are deaf for as long as the pause: it stays short."""
+"""All instances stay disconnected from pub/sub for this long after an outage of Redis, so it is short."""
 
 _log = logger.get(__name__)
 
 
 class RedisBus:
     def __init__(self, client: Client, keys: Keys, shard: str = "") -> None:
-        """``client`` must not time out on reads: the deadlines are kept here.
+        """``client`` must not have a read timeout: the deadlines are enforced here.
 
-        ``shard``: hash tag of the one partition whose channels are sharded; none for plain pub/sub.
+        ``shard``: hash tag of the partition for sharded pub/sub, empty for plain pub/sub.
         """
         self._client = client
         self._shard = shard
@@ -46,7 +46,7 @@ class RedisBus:
         return self._keys.feed(poll_id)
 
     def handle(self, channel: str, on_message: Callable[[bytes], None]) -> None:
-        """Listen to a channel from the first connection on. There must be one such channel before ``run``."""
+        """Subscribe to a channel on every connection. Add at least one channel before ``run``."""
         self._handlers[channel] = on_message
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
@@ -81,10 +81,10 @@ class RedisBus:
             try:
                 await (self._pubsub.sunsubscribe if self._shard else self._pubsub.unsubscribe)(channel)
             except (*SILENT, *REFUSED):
-                return  # the connection is gone, and the subscription with it
+                return  # the subscription ended with its connection
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         pause, most = BACKOFF_SECONDS
         while True:
             pubsub: PubSub | None = None
@@ -96,12 +96,12 @@ class RedisBus:
                     self._client.doubt(self._shard)
                 if not self.deaf:
                     pause = BACKOFF_SECONDS[0]
-                    _log.warning("pub/sub lost", error=str(error)[:200])
+                    _log.warning("pub/sub connection lost", error=str(error)[:200])
             finally:
                 self.deaf = True
                 self._pubsub = None
                 for confirmed in self._waiting.values():
-                    confirmed.set_exception(ConnectionResetError("pub/sub lost"))
+                    confirmed.set_exception(ConnectionResetError("pub/sub connection lost"))
                     confirmed.exception()
                 self._waiting.clear()
                 if pubsub is not None:
@@ -120,7 +120,7 @@ class RedisBus:
 
     async def _listen(self, pubsub: PubSub) -> None:
         missing = set(self._handlers)
-        # The library waits without end for a server that takes the connection and says nothing.
+        # Without this timeout the library waits forever for a server that accepts the connection but never replies.
         async with asyncio.timeout(CONFIRM_SECONDS):
             await self._subscribe(pubsub, *missing)
         pinged = time.monotonic()
@@ -163,11 +163,11 @@ class RedisBus:
         try:
             handler(payload)
         except Exception:
-            _log.exception("a message could not be taken", channel=channel)
+            _log.exception("message handler failed", channel=channel)
 
     async def _tell(self) -> None:
         for listener in self._listeners:
             try:
                 await listener()
             except Exception as error:
-                _log.warning("reading anew failed", error=repr(error)[:200])
+                _log.warning("reload after reconnect failed", error=repr(error)[:200])

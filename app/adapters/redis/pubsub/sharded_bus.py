@@ -1,4 +1,4 @@
-"""Pub/sub of a cluster whose servers have it sharded: a connection a partition for its feeds, one more for the rest."""
+"""Sharded pub/sub of a cluster: one connection per partition for its feeds, and one for all other channels."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,10 +12,10 @@ _log = logger.get(__name__)
 
 
 class ShardedBus:
-    """Each ``RedisBus`` finds by itself the node to which its slot has moved."""
+    """Each ``RedisBus`` follows its slot when it moves to another node."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
-        """``client``: of a cluster. It must not time out on reads."""
+        """``client`` must be a cluster client without a read timeout."""
         self._keys = keys
         self._plain = RedisBus(client, keys)
         self._shards = [RedisBus(client, keys, keys.tag(number)) for number in range(keys.partitions)]
@@ -28,14 +28,14 @@ class ShardedBus:
 
     @property
     def deaf(self) -> bool:
-        """No node is heard. Where some are not, their polls take no votes either, and no other instance is better off."""
+        """Whether every connection is lost. If only some nodes are unreachable, their polls accept no votes on any instance."""
         return self._plain.deaf and all(shard.deaf for shard in self._shards)
 
     def feed_channel(self, poll_id: str) -> str:
         return self._keys.feed(poll_id)
 
     def handle(self, channel: str, on_message: Callable[[bytes], None]) -> None:
-        """Listen to a channel from the first connection on. There must be one such channel before ``run``."""
+        """Subscribe to a channel on every connection. Add at least one channel before ``run``."""
         self._bus(channel).handle(channel, on_message)
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
@@ -51,7 +51,7 @@ class ShardedBus:
         await self._bus(channel).unsubscribe(channel)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tell())
             for bus in (self._plain, *self._shards):
@@ -65,7 +65,7 @@ class ShardedBus:
         self._missed.set()
 
     async def _tell(self) -> None:
-        """Have everything read anew: once for all connections that came back together."""
+        """Notify listeners once for all connections that came back together."""
         while True:
             await self._missed.wait()
             self._missed.clear()
@@ -73,8 +73,8 @@ class ShardedBus:
                 try:
                     await listener()
                 except Exception as error:
-                    _log.warning("reading anew failed", error=repr(error)[:200])
+                    _log.warning("reload after reconnect failed", error=repr(error)[:200])
 
 
 def _nothing(_: bytes) -> None:
-    """The channel that only shows that a connection is heard."""
+    """Ignore messages of the channel that only keeps a connection subscribed."""

@@ -1,8 +1,8 @@
--- Takes a batch of ballots, in their order.
+-- Decides a batch of ballots in order.
 -- KEYS from 3 on: poll, counts, ballots of each poll. ARGV[3]: the deadline of the batch.
--- ARGV[4]: msgpack {poll ids, ballots}, a ballot being {position of its poll, voter, guest, id, retract, option ids}.
+-- ARGV[4]: msgpack {poll ids, ballots}, each ballot is {position of its poll, voter, guest, id, retract, option ids}.
 -- Answers {'late', now}, or {'ok', now, answers}: {'ok', seq}, {'again', seq, at, option ids}, {'held'}, {'absent'}
--- or {code}, one a ballot. The order of checks is the contract's.
+-- or {code}, one per ballot. The contract defines the order of checks.
 
 if now > tonumber(ARGV[3]) then return cmsgpack.pack({'late', now}) end
 

@@ -1,5 +1,5 @@
 -- Closes a poll now. KEYS[3..5]: poll, counts, ballots. ARGV[3]: poll id.
--- Answers {'absent'}, {'POLL_NOT_OPEN'}, {'NOT_FOUND'} or {'ok', state}; a closed poll stays as it is.
+-- Answers {'absent'}, {'POLL_NOT_OPEN'}, {'NOT_FOUND'} or {'ok', state}. Idempotent.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
 if poll.absent or poll.stale then return cmsgpack.pack({'absent'}) end

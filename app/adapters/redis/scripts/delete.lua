@@ -1,4 +1,4 @@
--- Marks a poll deleted; its ballots stay for the log. KEYS[3..5]: poll, counts, ballots. ARGV[3]: poll id.
+-- Marks a poll as deleted. Its ballots stay for the log. KEYS[3..5]: poll, counts, ballots. ARGV[3]: poll id.
 -- Answers {'absent'} or {'ok', state}.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])

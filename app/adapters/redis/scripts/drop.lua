@@ -1,5 +1,5 @@
--- Removes a poll that is older than SQL's, while nobody can vote: only where the fence does not hold. No prelude but
--- the server's name.
+-- Removes a poll that is older than its copy in SQL, unless the fence is valid for this server. No prelude but
+-- `run`.
 -- KEYS: fence, poll, counts, ballots. ARGV[1]: SQL's seq. Answers 1 or 0.
 
 if redis.call('HGET', KEYS[1], 'run') == run then return 0 end

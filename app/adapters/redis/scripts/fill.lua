@@ -1,6 +1,6 @@
--- Puts a chunk of a poll's ballots beside it while it is held and absent, and renews the lease.
--- KEYS[3..6]: poll, counts, ballots, where they go. ARGV[3]: poll id, ARGV[4]: token, ARGV[5]: lease in milliseconds,
--- ARGV[6..]: voter, packed ballot, and so on; 2,000 ballots at most. Answers {'busy'} or {'ok', now}.
+-- Stores a chunk of ballots under a temporary key while the poll is leased and absent. Renews the lease.
+-- KEYS[3..6]: poll, counts, ballots, temporary key. ARGV[3]: poll id, ARGV[4]: token, ARGV[5]: lease in milliseconds,
+-- ARGV[6..]: voter, packed ballot, …; at most 2,000 ballots. Answers {'busy'} or {'ok', now}.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
 if not poll.absent or poll.hold ~= ARGV[4] then return cmsgpack.pack({'busy'}) end

@@ -1,6 +1,6 @@
--- Fences a poll off for an edit or for loading. KEYS[3..5]: poll, counts, ballots.
+-- Leases a poll for an edit or for loading. KEYS[3..5]: poll, counts, ballots.
 -- ARGV[3]: poll id, ARGV[4]: token, ARGV[5]: lease in milliseconds.
--- Answers {'busy'} or {'ok', now, state or false where the ledger does not hold the poll}.
+-- Answers {'busy'} or {'ok', now, state}, with false as the state of an absent poll.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
 if poll.hold and poll.hold ~= ARGV[4] then return cmsgpack.pack({'busy'}) end

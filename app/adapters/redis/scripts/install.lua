@@ -1,9 +1,9 @@
--- Ends a hold: takes the rules over, or only lets go. KEYS[3..6]: poll, counts, ballots, ballots that were filled in.
--- ARGV[3]: poll id, ARGV[4]: token, ARGV[5]: '' to let go, else msgpack
--- {version, owner, opens, closes, flags, min, max, option ids, seq, closed, new times, counts, accepted}; counts: false, or
--- of the ballots that were filled in: {name, n, …}, voters among them.
--- A poll that has closed keeps its times, whatever the rules say: {'ok', state, true} where they were to be new.
--- Answers {'busy'} where the hold was lost, {'ok', state, late}, or {'ok', false, false} after letting go of an absent poll.
+-- Installs rules and ends a lease, or only releases it. KEYS[3..6]: poll, counts, ballots, temporary key of loaded ballots.
+-- ARGV[3]: poll id, ARGV[4]: token, ARGV[5]: '' to release, otherwise msgpack
+-- {version, owner, opens, closes, flags, min, max, option ids, seq, closed, new times, counts, accepted}; counts: {name, n, …}
+-- of the loaded ballots, with voters, or false without them.
+-- A closed poll keeps its times: late is true if the rules were to change them.
+-- Answers {'busy'} if the lease was lost, {'ok', state, late}, or {'ok', false, false} after releasing an absent poll.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
 if ARGV[5] == '' then
@@ -15,7 +15,7 @@ end
 
 local rules = cmsgpack.unpack(ARGV[5])
 if poll.token ~= ARGV[4] then
-  -- The first answer may have been lost.
+  -- A retry whose first reply was lost.
   if not poll.absent and poll.version == rules[1] then
     local late = rules[11] and poll.closed > 0 and poll.closes ~= rules[4]
     return cmsgpack.pack({'ok', state(poll), late})

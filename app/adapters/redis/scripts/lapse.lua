@@ -1,5 +1,5 @@
--- Ends a lease of which nobody knows whether it was taken. The hold may have replaced one that nobody ended: the poll
--- counts as absent until its rules are installed anew, as after any lease that ran out.
+-- Expires a lease whose reply was lost. It may have replaced a lease that was never ended, so the poll is stale until its
+-- rules are installed again, as after any expired lease.
 -- KEYS[3..5]: poll, counts, ballots. ARGV[3]: poll id, ARGV[4]: token. Answers {'ok', now}.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])

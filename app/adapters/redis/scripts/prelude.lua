@@ -1,11 +1,11 @@
--- Prefixed to every script of the ledger, after what names the server (`run`).
+-- Prepended to every script that is not marked otherwise, after `run`.
 -- KEYS[1] fence of the partition, KEYS[2] its log; ARGV[1] generation, ARGV[2] PUBLISH or SPUBLISH.
--- Answers are msgpack arrays whose first element is a word. Redis does not roll back: a script validates everything
+-- Answers are msgpack arrays whose first element is a status word. Redis does not roll back: a script validates everything
 -- before its first write. Times are milliseconds since the epoch, 0 for none.
 
 local fence = redis.call('HMGET', KEYS[1], 'run', 'generation')
 if fence[1] ~= run or fence[2] ~= ARGV[1] then
-  -- The generation that another process verified meanwhile, or 0 where nobody has.
+  -- The generation that another process has verified, or 0 if nobody has.
   return cmsgpack.pack({'fenced', fence[1] == run and tonumber(fence[2]) or 0})
 end
 
@@ -19,7 +19,7 @@ local function fetch(id, key, counts, ballots)
   local v = redis.call('HMGET', key, unpack(FIELDS))
   local poll = {id = id, key = key, counts = counts, ballots = ballots}
   if v[14] then
-    -- A hold that nobody ended: its edit may be committed. Until somebody installs the rules anew, nobody goes by these.
+    -- An expired lease: its edit may be committed in SQL. The rules here are not used until they are installed again.
     poll.token, poll.stale = v[14], tonumber(v[15]) <= now
     if not poll.stale then poll.hold = v[14] end
   end
@@ -42,7 +42,7 @@ local function log(poll, entry)
   poll.last = redis.call('XADD', KEYS[2], '*', 'e', cmsgpack.pack(entry))
 end
 
--- A change of the poll itself: takes a seq and a log entry.
+-- A change of the poll: increments seq and appends a log entry.
 local function change(poll, kind, at)
   poll.seq = poll.seq + 1
   log(poll, {'p', kind, poll.id, poll.seq, at})
@@ -64,7 +64,7 @@ local function publish(poll)
   redis.call(ARGV[2], channel, cmsgpack.pack(state(poll)))
 end
 
--- Opens and closes where the clock says so. Both are sticky: a clock that steps back undoes neither.
+-- Opens and closes the poll when due. A clock that steps back undoes neither.
 local function settle(poll)
   if poll.absent or poll.deleted or poll.draft or poll.closed > 0 then return end
   local before = poll.seq

@@ -1,7 +1,7 @@
--- The poll now, and what some voters have in it.
+-- Returns the state of a poll and the current votes of some voters.
 -- KEYS[3..5]: poll, counts, ballots. ARGV[3]: poll id, ARGV[4]: msgpack list of voters.
--- Answers {'absent'}, {'stale'} where its rules must be installed anew, or {'ok', state, standings}: false or
--- {id, option ids, seq, at, accepted}, one a voter.
+-- Answers {'absent'}, {'stale'} if its rules must be installed again, or {'ok', state, standings}: false or
+-- {id, option ids, seq, at, accepted}, one per voter.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
 if poll.absent then return cmsgpack.pack({'absent'}) end

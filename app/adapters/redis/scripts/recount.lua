@@ -1,5 +1,5 @@
--- Counts the ballots of a poll anew. KEYS[3..5]: poll, counts, ballots. ARGV[3]: poll id.
--- Blocks Redis for about a second a million ballots: for repair, not for a schedule. Answers {'absent'} or {'ok', state}.
+-- Counts the ballots of a poll again. KEYS[3..5]: poll, counts, ballots. ARGV[3]: poll id.
+-- Blocks Redis for about one second per million ballots: for repair, not for a schedule. Answers {'absent'} or {'ok', state}.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
 if poll.absent or poll.stale then return cmsgpack.pack({'absent'}) end

@@ -1,6 +1,6 @@
 -- Tries every command that the other scripts use. No prelude.
--- KEYS: two keys of one partition, of no further use, deleted at the end. ARGV: a channel.
--- Answers the names of the commands that this user may not run, with Redis' words for each.
+-- KEYS: two temporary keys of one partition, deleted at the end. ARGV: a channel.
+-- Answers {command, error} for each command that failed.
 local key, other, refused = KEYS[1], KEYS[2], {}
 local function try(...)
   local reply = redis.pcall(...)

@@ -1,2 +1,2 @@
--- Prefixed to scripts that look at the fence: the server's name, a new one with every start.
+-- Prepended to scripts that use the fence: the run ID of the server, which changes with every start.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')

@@ -1,5 +1,5 @@
--- Drops what every reader has from the log, and notes how far: two who trim may come in either order. No prelude.
--- KEYS: fence, log. ARGV[1]: the last entry to go, ARGV[2]: the first id that may stay, ARGV[3]: the log's generation.
+-- Trims log entries that every reader has, and records how far. Two callers may trim in either order. No prelude.
+-- KEYS: fence, log. ARGV[1]: the last entry to remove, ARGV[2]: the first ID to keep, ARGV[3]: the log's generation.
 
 redis.call('XTRIM', KEYS[2], 'MINID', ARGV[2])
 local fence = redis.call('HMGET', KEYS[1], 'generation', 'trimmed')

@@ -1,9 +1,9 @@
--- Lets go of a poll that rests: nobody asked for it, nothing of it is in the log. KEYS[3..5]: poll, counts, ballots.
--- ARGV[3]: poll id, ARGV[4]: how long it must have rested in seconds, ARGV[5], ARGV[6]: milliseconds and number of the
+-- Removes an idle poll whose log entries are all in SQL. KEYS[3..5]: poll, counts, ballots.
+-- ARGV[3]: poll id, ARGV[4]: least idle time in seconds, ARGV[5], ARGV[6]: milliseconds and number of the
 -- last entry that SQL has of this generation. Answers {'ok', 1} or {'ok', 0}.
 
 if redis.call('EXISTS', KEYS[3]) == 0 then return cmsgpack.pack({'ok', 0}) end
--- Before anything reads the poll, which would end its rest.
+-- Before any read of the poll, which would reset its idle time.
 if redis.call('OBJECT', 'IDLETIME', KEYS[3]) < tonumber(ARGV[4]) then return cmsgpack.pack({'ok', 0}) end
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
 if poll.absent or poll.hold then return cmsgpack.pack({'ok', 0}) end
