@@ -120,6 +120,9 @@ def compare(arguments: list[str], instances: str, settings: Mapping[str, str]) -
 
 
 def main(arguments: list[str]) -> int:
+    if {"-h", "--help"} & set(arguments):
+        print("Usage: scripts/demo [--all] [OPTIONS of simulate, except --url and --instances]", flush=True)
+        return subprocess.run(command("simulate", "--help"), env=environment({})).returncode
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollroom-demo-")))

@@ -124,3 +124,12 @@ async def delete_ballots(port: int) -> int:
     async with connection, connection.cursor() as cursor:
         await cursor.execute("LOCK TABLES ballots WRITE")
         return int(await cursor.execute("DELETE FROM ballots WHERE n = 1"))
+
+
+@pytest.mark.parametrize("module", ["scripts.demo", "scripts.demo_all"])
+def test_help_starts_no_server(module: str) -> None:
+    done = demo(module, "--help")
+    assert done.returncode == 0
+    assert "--voters" in done.stdout
+    assert "port" not in done.stdout.splitlines()[0]
+    assert "Traceback" not in done.stdout
