@@ -60,7 +60,7 @@ def serve_() -> None:
 
     async def work(settings: Settings) -> int:
         async with (
-            open_resources(settings) as stores,
+            open_resources(settings, heals=True) as stores,
             open_web(stores, embedded_worker=settings.embedded_database) as web,
         ):
             await serve(web, lambda address: click.echo(f"Pollroom listens on {address}"))
@@ -74,7 +74,7 @@ def worker() -> None:
     """Store the vote log in SQL, and close polls whose time has come."""
 
     async def work(settings: Settings) -> int:
-        async with open_resources(settings) as stores:
+        async with open_resources(settings, heals=True) as stores:
             tasks = worker_tasks(stores, stores.worker(), stores.relay())
             await _until_stopped("The vote worker runs.", stores, tasks)
         return 0

@@ -26,7 +26,7 @@ from ..repositories.relay_offsets import remove
 from ..services.polls.eviction import Eviction
 from ..services.polls.poll_loader import PollLoader
 from ..services.polls.poll_reader import PollReader
-from ..services.recovery.partition_verifier import PartitionVerifier
+from ..services.recovery.partition_verifier import LedgerMismatch, PartitionVerifier
 from ..services.recovery.recount import Recounter
 from ..services.recovery.sql_rebuild import Restorer
 from ..services.vote_log.kafka_relay import Relaying
@@ -128,10 +128,13 @@ async def remove_relay(settings: Settings) -> int:
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings, *, beside: bool = False) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: Settings, *, beside: bool = False, heals: bool = False
+) -> AsyncIterator[Resources]:
     """Everything that keeps data, the ledger's delivery running. Ends in the reverse order.
 
     ``beside``: where a server runs on the same ``DATA_DIR``, its Redis is used instead of being refused.
+    ``heals``: see ``PartitionVerifier``.
     """
     settings.require_pair()
     async with AsyncExitStack() as stack:
@@ -175,7 +178,7 @@ async def open_resources(settings: Settings, *, beside: bool = False) -> AsyncIt
         stack.callback(storage.close)
         reader = PollReader(database, ledger, editor, storage.url)
         shelf, fences = RedisPollStore(client, keys, publish), RedisFences(client, keys)
-        verifier = PartitionVerifier(database, fences, votes, shelf)
+        verifier = PartitionVerifier(database, fences, votes, shelf, heals=heals)
 
         async def verify(partition: int) -> None:
             ledger.generations[partition] = await verifier.verify(partition)
@@ -184,6 +187,8 @@ async def open_resources(settings: Settings, *, beside: bool = False) -> AsyncIt
             for partition in range(partitions):
                 try:
                     await verify(partition)
+                except LedgerMismatch:
+                    raise
                 except PollroomError as error:
                     # A cluster without one of its nodes serves what the others have.
                     if not is_cluster(url):

@@ -11,6 +11,7 @@ from ..adapters.redis.connection.client import FAILED, REFUSED, SILENT, hopeless
 from ..adapters.redis.connection.rights import MissingRights
 from ..adapters.sql.driver import Denied, said
 from ..domain.errors import PollroomError
+from ..services.recovery.partition_verifier import LedgerMismatch
 from ..utils import logger
 
 START_SECONDS, AGAIN_SECONDS = 30.0, 0.2
@@ -31,6 +32,8 @@ def naming(setting: str, what: str) -> Iterator[None]:
     try:
         yield
     except Denied as error:
+        raise StartError(f"{setting}: {error}") from error
+    except LedgerMismatch as error:
         raise StartError(f"{setting}: {error}") from error
     except MissingRights as error:
         raise StartError(f"{setting}: {error}; docs/reliability.md lists the rights that it needs") from error
@@ -60,7 +63,7 @@ async def awaited(what: str, ask: Callable[[], Awaitable[None]]) -> None:
 def _in_vain(error: BaseException | None) -> bool:
     """A setting is wrong: what Redis calls so, a certificate that is not trusted, a server without TLS."""
     while error is not None:
-        if hopeless(error) or type(error) in _TLS:
+        if hopeless(error) or type(error) in _TLS or isinstance(error, LedgerMismatch):
             return True
         error = error.__cause__ or error.__context__  # redis-py names no cause
     return False

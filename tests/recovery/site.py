@@ -52,7 +52,7 @@ class Site:
         """``worker``: one runs beside."""
         settings = self.settings(**more)
         await migrate(settings)
-        async with open_resources(settings) as stores, AsyncExitStack() as stack:
+        async with open_resources(settings, heals=True) as stores, AsyncExitStack() as stack:
             node = Node(stores)
             if worker:
                 await stack.enter_async_context(running(stores.worker()))

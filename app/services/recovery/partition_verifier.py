@@ -13,7 +13,7 @@ If SQL was restored from a backup, it is rebuilt from the ledger first.
 
 import asyncio
 
-from ...domain.errors import unavailable
+from ...domain.errors import PollroomError, unavailable
 from ...domain.log_position import BEGUN, NOTHING, entry_order
 from ...ports.database import Database
 from ...ports.ledger import Fences, FenceState, PollStore
@@ -30,8 +30,25 @@ VERIFY_SECONDS = 60.0
 _log = logger.get(__name__)
 
 
+class LedgerMismatch(PollroomError):
+    """This Redis is not what this database was last compared with, and this process may not decide which one is right."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            "UNAVAILABLE",
+            f"this Redis does not hold what this database expects ({why}). Nothing was changed. Check both settings; "
+            "if they are right, start `serve` or `worker`, which recover",
+        )
+
+
 class PartitionVerifier:
-    def __init__(self, database: Database, fences: Fences, log: VoteLog, shelf: PollStore) -> None:
+    """``heals``: whether this process may raise a generation, and rewrite SQL from the ledger. A command that was started
+    with the wrong Redis would otherwise keep the votes of a running deployment out of SQL."""
+
+    def __init__(
+        self, database: Database, fences: Fences, log: VoteLog, shelf: PollStore, *, heals: bool = True
+    ) -> None:
+        self._heals = heals
         self._database = database
         self._fences = fences
         self._votes = log
@@ -55,6 +72,8 @@ class PartitionVerifier:
             fence = await self._fences.inspect(partition)
             if _holds(fence, offset):
                 return offset.generation
+            if not self._heals and _sql_is_behind(fence, offset):
+                raise LedgerMismatch("SQL is older than the vote log")
             await self._restorer.restore(partition)  # outside the timeout: a rebuild may take longer
             async with asyncio.timeout(VERIFY_SECONDS):
                 offset = await self._store_rest(partition)
@@ -62,6 +81,8 @@ class PartitionVerifier:
                 if offset.fencing != fence.run and not _holds(fence, offset):
                     last = await self._votes.last_id(partition, offset.generation)
                     lost = await self._lost(fence, offset, last)
+                    if lost and not self._heals:
+                        raise LedgerMismatch(lost)
                     if lost:
                         _log.error("ledger may have lost entries", partition=partition, why=lost)
                         await self._drop_older(partition, same_seq=_behind(last, offset))
@@ -156,6 +177,13 @@ def _behind(last: str, offset: Offset) -> bool:
     """Whether SQL has entries that the log neither has nor trimmed."""
     stored = entry_order(offset.last_id)
     return entry_order(last) < stored and stored > entry_order(BEGUN)
+
+
+def _sql_is_behind(fence: FenceState, offset: Offset) -> bool:
+    """Whether SQL lacks entries that were trimmed, as after it was restored from a backup."""
+    if fence.generation != offset.generation:
+        return fence.generation > offset.generation
+    return entry_order(fence.trimmed) > entry_order(offset.last_id)
 
 
 def _holds(fence: FenceState, offset: Offset) -> bool:
