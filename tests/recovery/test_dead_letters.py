@@ -18,9 +18,8 @@ def command(site: Site, *words: str) -> tuple[int, str]:
         "DATA_DIR": str(site.folder / "data"),
         "REDIS_URL": site.redis.url,
         "JWT_SECRET": "a secret of the tests, and nothing else",
+        "DATABASE_URL": site.database_url or f"sqlite+aiosqlite:///{site.folder}/data/pollroom.db",
     }
-    if site.database_url is not None:
-        settings["DATABASE_URL"] = site.database_url
     done = run(["dead-letters", *words], settings)
     return done.returncode, done.stdout
 
