@@ -47,7 +47,6 @@ BOTTOMLESS = b"[" * 20_000 + b"]" * 20_000
         b'\xef\xbb\xbf{"question": "a", "options": []}',
         b'{"question": "a", "options": [], "minChoices": NaN}',
         b'{"question": Infinity, "options": []}',
-        b'{"question": ' + BOTTOMLESS + b', "options": []}',
     ],
 )
 def test_what_is_no_json_object_is_a_bad_message(data: bytes) -> None:
@@ -67,6 +66,7 @@ def test_what_is_no_json_object_is_a_bad_message(data: bytes) -> None:
         (b'{"question": "a", "options": [{"lable": "b"}]}', "options"),
         (b'{"question": "a", "options": [{}]}', "options"),
         (b'{"question": ' + DEEP + b', "options": []}', "question"),
+        (b'{"question": ' + BOTTOMLESS + b', "options": []}', "question"),
         (b'{"question": "\\ud800", "options": []}', "question"),
         (b'{"question": "a", "options": ["b", {"label": "\\udc00"}]}', "options"),
         (b'{"question": "a\\u0000", "options": []}', "question"),

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import psutil
 import pytest
@@ -31,7 +31,12 @@ async def processes(**settings: float) -> AsyncIterator[ImageProcesses]:
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "image_decoder.py" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it may end meanwhile
+            if "image_decoder.py" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 async def gone() -> bool:
