@@ -2,8 +2,8 @@
 
 import hmac
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,7 @@ class Resources:
     child: RedisServerProcess | None
     storage: LocalStorage | S3Storage
     supervisor: Supervisor
+    recover_emptied: Callable[[], Awaitable[None]]
 
     def worker(self) -> VoteWorker:
         recorder = Recorder(self.database)
@@ -195,6 +196,13 @@ async def open_resources(
                         raise
                     _log.warning("a partition is not verified yet", partition=partition, error=repr(error))
 
+        async def recover_emptied() -> None:
+            """Verify partitions that Redis lost while the process was running, also those that nobody votes in."""
+            for partition in range(partitions):
+                with suppress(PollroomError):
+                    if await verifier.emptied(partition):
+                        await verify(partition)
+
         with naming("REDIS_URL or DATABASE_URL", "one of them"):
             await awaited("Redis and SQL", verify_all)
 
@@ -219,6 +227,7 @@ async def open_resources(
             child=child,
             storage=storage,
             supervisor=supervisor,
+            recover_emptied=recover_emptied,
         )
 
 

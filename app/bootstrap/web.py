@@ -43,6 +43,7 @@ from .metrics import Figures, Sources
 from .resources import Resources, worker_tasks
 
 REVOKED_SECONDS = 5.0
+RECOVERY_SECONDS = 5.0
 PROBE_EXPIRY_MS = 60_000
 
 _log = logger.get(__name__)
@@ -162,7 +163,8 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             await stack.enter_async_context(supervisor.running(name, work))
         stack.push_async_callback(broadcaster.close)
         tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-            "sessions": partial(_every, REVOKED_SECONDS, auth.refresh_revoked)
+            "sessions": partial(_every, REVOKED_SECONDS, auth.refresh_revoked),
+            "recovery": partial(_every, RECOVERY_SECONDS, stores.recover_emptied),
         }
         if worker is not None:
             tasks |= worker_tasks(stores, worker, relay)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aiomysql
 import pytest
+import redis.asyncio
 
 from tests.harness.targets import worked_on
 from tests.plugin import needing_services
@@ -73,3 +74,21 @@ async def test_a_command_with_an_empty_redis_is_refused_and_changes_nothing(
                 await eventually(lambda: stored(after), lambda n: n == 3, 20)
         recounted = run(["recount", "--all"], settings)
         assert recounted.returncode == 0, recounted.stdout
+
+
+async def test_an_emptied_redis_recovers_in_partitions_that_nobody_votes_in(
+    tmp_path: Path, mariadb_url: str
+) -> None:
+    with needing_services(), redis_server(tmp_path / "redis") as store:
+        settings = {"DATABASE_URL": mariadb_url, "REDIS_URL": store.url, "JWT_SECRET": secrets.token_hex(24)}
+        assert run(["migrate"], settings).returncode == 0
+        with worked_on(settings, tmp_path / "worker.log"), serving(tmp_path / "server", settings):
+            async with redis.asyncio.from_url(store.url) as client:
+                await client.flushall()
+
+                async def fences() -> int:
+                    return len(await client.keys("*:fence"))
+
+                await eventually(fences, lambda n: n == 16, 20)
+            recounted = run(["recount", "--all"], settings)
+            assert recounted.returncode == 0, recounted.stdout

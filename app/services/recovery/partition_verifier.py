@@ -65,6 +65,10 @@ class PartitionVerifier:
             task.add_done_callback(lambda _: self._running.pop(partition, None))
         return await asyncio.shield(task)
 
+    async def emptied(self, partition: int) -> bool:
+        """Whether the partition has no fence, as after ``FLUSHALL``. Raises ``UNAVAILABLE``."""
+        return (await self._fences.inspect(partition)).verified is None
+
     async def _verify(self, partition: int) -> int:
         try:
             # Read the offset before the fence: a concurrent verification changes them in this order.
