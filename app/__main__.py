@@ -76,6 +76,7 @@ def worker() -> None:
     async def work(settings: Settings) -> int:
         async with open_resources(settings, heals=True) as stores:
             tasks = worker_tasks(stores, stores.worker(), stores.relay())
+            tasks["ledger"] = stores.ledger_watch.run
             await _until_stopped("The vote worker runs.", stores, tasks)
         return 0
 

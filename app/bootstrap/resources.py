@@ -2,8 +2,8 @@
 
 import hmac
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,9 @@ from ..repositories.relay_offsets import remove
 from ..services.polls.eviction import Eviction
 from ..services.polls.poll_loader import PollLoader
 from ..services.polls.poll_reader import PollReader
-from ..services.recovery.partition_verifier import LedgerMismatch, PartitionVerifier
+from ..services.recovery.ledger_watch import LedgerWatch
+from ..services.recovery.ownership import SILENCE_SECONDS, LedgerMismatch, Ownership
+from ..services.recovery.partition_verifier import PartitionVerifier
 from ..services.recovery.recount import Recounter
 from ..services.recovery.sql_rebuild import Restorer
 from ..services.vote_log.kafka_relay import Relaying
@@ -68,7 +70,7 @@ class Resources:
     child: RedisServerProcess | None
     storage: LocalStorage | S3Storage
     supervisor: Supervisor
-    recover_emptied: Callable[[], Awaitable[None]]
+    ledger_watch: LedgerWatch
 
     def worker(self) -> VoteWorker:
         recorder = Recorder(self.database)
@@ -130,12 +132,16 @@ async def remove_relay(settings: Settings) -> int:
 
 @asynccontextmanager
 async def open_resources(
-    settings: Settings, *, beside: bool = False, heals: bool = False
+    settings: Settings,
+    *,
+    beside: bool = False,
+    heals: bool = False,
+    silence_seconds: float = SILENCE_SECONDS,
 ) -> AsyncIterator[Resources]:
     """Everything that keeps data, the ledger's delivery running. Ends in the reverse order.
 
     ``beside``: where a server runs on the same ``DATA_DIR``, its Redis is used instead of being refused.
-    ``heals``: see ``PartitionVerifier``.
+    ``heals``: see ``PartitionVerifier``. ``silence_seconds``: see ``Ownership``.
     """
     settings.require_pair()
     async with AsyncExitStack() as stack:
@@ -179,7 +185,9 @@ async def open_resources(
         stack.callback(storage.close)
         reader = PollReader(database, ledger, editor, storage.url)
         shelf, fences = RedisPollStore(client, keys, publish), RedisFences(client, keys)
-        verifier = PartitionVerifier(database, fences, votes, shelf, heals=heals)
+        # A data folder has one server at a time, so nobody else renews.
+        ownership = Ownership(database, 0 if settings.embedded_database else silence_seconds)
+        verifier = PartitionVerifier(database, fences, votes, shelf, ownership, heals=heals)
 
         async def verify(partition: int) -> None:
             ledger.generations[partition] = await verifier.verify(partition)
@@ -195,13 +203,6 @@ async def open_resources(
                     if not is_cluster(url):
                         raise
                     _log.warning("a partition is not verified yet", partition=partition, error=repr(error))
-
-        async def recover_emptied() -> None:
-            """Verify partitions that Redis lost while the process was running, also those that nobody votes in."""
-            for partition in range(partitions):
-                with suppress(PollroomError):
-                    if await verifier.emptied(partition):
-                        await verify(partition)
 
         with naming("REDIS_URL or DATABASE_URL", "one of them"):
             await awaited("Redis and SQL", verify_all)
@@ -227,7 +228,7 @@ async def open_resources(
             child=child,
             storage=storage,
             supervisor=supervisor,
-            recover_emptied=recover_emptied,
+            ledger_watch=LedgerWatch(database, fences, ownership, verify),
         )
 
 

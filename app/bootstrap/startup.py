@@ -11,7 +11,7 @@ from ..adapters.redis.connection.client import FAILED, REFUSED, SILENT, hopeless
 from ..adapters.redis.connection.rights import MissingRights
 from ..adapters.sql.driver import Denied, said
 from ..domain.errors import PollroomError
-from ..services.recovery.partition_verifier import LedgerMismatch
+from ..services.recovery.ownership import LedgerMismatch
 from ..utils import logger
 
 START_SECONDS, AGAIN_SECONDS = 30.0, 0.2

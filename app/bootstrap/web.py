@@ -43,7 +43,6 @@ from .metrics import Figures, Sources
 from .resources import Resources, worker_tasks
 
 REVOKED_SECONDS = 5.0
-RECOVERY_SECONDS = 5.0
 PROBE_EXPIRY_MS = 60_000
 
 _log = logger.get(__name__)
@@ -140,7 +139,12 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
                 raise OSError(worker.error)
             return f"{worker.pending} entries to store"
 
-        needed: dict[str, Check] = {"redis": redis_answers, "sql": sql_answers}
+        async def ledger_fits() -> str:
+            if stores.ledger_watch.problem is not None:
+                raise OSError(stores.ledger_watch.problem)
+            return "Redis and SQL belong together"
+
+        needed: dict[str, Check] = {"redis": redis_answers, "sql": sql_answers, "ledger": ledger_fits}
         beside: dict[str, Check] = {"images": images_kept}
         if settings.kafka_brokers:
             beside["kafka"] = kafka_lags
@@ -164,7 +168,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         stack.push_async_callback(broadcaster.close)
         tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "sessions": partial(_every, REVOKED_SECONDS, auth.refresh_revoked),
-            "recovery": partial(_every, RECOVERY_SECONDS, stores.recover_emptied),
+            "ledger": stores.ledger_watch.run,
         }
         if worker is not None:
             tasks |= worker_tasks(stores, worker, relay)

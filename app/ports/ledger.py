@@ -79,14 +79,24 @@ class FenceState(Protocol):
     def trimmed(self) -> str:
         """The last entry of this generation that was dropped from the log, ``0-0`` for none."""
 
+    @property
+    def ledger(self) -> str | None:
+        """ID of the deployment that wrote the fence; none without a fence, or if an earlier version wrote it."""
+
+    @property
+    def layout(self) -> int: ...
+
 
 class Fences(Protocol):
     """Which server a partition's data was last compared with SQL on."""
 
     async def inspect(self, partition: int) -> FenceState: ...
 
-    async def write(self, partition: int, run: str, generation: int) -> bool:
+    async def write(self, partition: int, run: str, generation: int, ledger: str) -> bool:
         """False where the server was restarted since ``inspect`` saw ``run``."""
+
+    async def remove(self, partition: int, generation: int) -> bool:
+        """Stop everything in the partition until it is verified again; false if its fence is of another generation."""
 
     async def trusted(self) -> bool:
         """Whether a restart of this server loses nothing that was acknowledged."""

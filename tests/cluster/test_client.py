@@ -141,14 +141,14 @@ async def test_a_fence_does_not_hold_after_a_promotion_there_and_back(
     master = cluster.serving(0)
     replica = cluster.nodes[cluster.masters.index(master) + 3]
     before = await fences.inspect(0)
-    assert await fences.write(0, before.run, 1)
+    assert await fences.write(0, before.run, 1, "tests")
     assert (await fences.inspect(0)).verified == before.run
     assert not await fences.trusted()
     for promoted in (replica, master):
         await asyncio.to_thread(cluster.promote, promoted)
     after = await fences.inspect(0)
     assert after.verified == before.run != after.run
-    assert not await fences.write(0, before.run, 1)
+    assert not await fences.write(0, before.run, 1, "tests")
 
 
 async def test_a_sharded_bus_follows_its_slot(cluster: RedisCluster, client: Cluster) -> None:

@@ -94,7 +94,7 @@ async def test_the_generation_that_another_process_began_is_taken_over(here: Wor
     poll = await here.poll()
     (first,) = receipts(await here.cast(ballot(poll, "ann", "a", "o1")))
     run = (await here.fences.inspect(0)).run
-    assert await here.fences.write(0, run, 2)
+    assert await here.fences.write(0, run, 2, "tests")
     (again, fresh) = receipts(await here.cast(ballot(poll, "ann", "a", "o1"), ballot(poll, "bob", "a", "o1")))
     assert (again.seq, again.repeated, fresh.repeated) == (first.seq, True, False)
     state, _ = await here.ledger.read(poll)

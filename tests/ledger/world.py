@@ -120,7 +120,7 @@ class World:
 
     async def verify(self, partition: int) -> None:
         state = await self.fences.inspect(partition)
-        assert await self.fences.write(partition, state.run, GENERATION)
+        assert await self.fences.write(partition, state.run, GENERATION, "tests")
 
     async def time(self) -> int:
         """Milliseconds by Redis ``TIME``."""

@@ -24,12 +24,13 @@ from tools.servers import RedisServer
 
 @dataclass
 class Site:
-    """``partitions``: 1, so that a test knows where its polls are."""
+    """``partitions``: 1, so that a test knows where its polls are. ``silence_seconds``: see ``Ownership``; 10 by default."""
 
     folder: Path
     redis: RedisServer
     database_url: str | None
     partitions: int = 1
+    silence_seconds: float = 0.2
 
     def settings(self, **more: str) -> Settings:
         environ = {
@@ -52,7 +53,8 @@ class Site:
         """``worker``: one runs beside."""
         settings = self.settings(**more)
         await migrate(settings)
-        async with open_resources(settings, heals=True) as stores, AsyncExitStack() as stack:
+        stores_open = open_resources(settings, heals=True, silence_seconds=self.silence_seconds)
+        async with stores_open as stores, AsyncExitStack() as stack:
             node = Node(stores)
             if worker:
                 await stack.enter_async_context(running(stores.worker()))

@@ -8,11 +8,14 @@ import pytest
 from redis.exceptions import ConnectionError as Gone
 
 from app.adapters.redis.ledger.fences import RedisFences
+from app.bootstrap.resources import Resources
 from app.domain.ballots import Receipt
 from app.domain.errors import PollroomError
 from app.domain.log_position import BEGUN
 from app.domain.polls import Rules
+from app.ports.ledger import Fences
 from app.repositories import ballots as votes
+from app.services.recovery.ownership import Ownership
 from app.services.recovery.partition_verifier import PartitionVerifier
 from app.services.vote_log.recorder import READER
 from tests.recovery.site import Answer, Node, Site, ballot, received, repeats, until
@@ -204,11 +207,20 @@ class _Restarts:
     async def settle(self, partition: int) -> None:
         await self._fences.settle(partition)
 
-    async def write(self, partition: int, run: str, generation: int) -> bool:
+    async def write(self, partition: int, run: str, generation: int, ledger: str) -> bool:
         if self.left:
             self.left -= 1
             restart(self._site.redis)
-        return await self._fences.write(partition, run, generation)
+        return await self._fences.write(partition, run, generation, ledger)
+
+    async def remove(self, partition: int, generation: int) -> bool:
+        return await self._fences.remove(partition, generation)
+
+
+def verifier_of(stores: Resources, fences: Fences) -> PartitionVerifier:
+    return PartitionVerifier(
+        stores.database, fences, stores.votes, stores.shelf, Ownership(stores.database, silence_seconds=0)
+    )
 
 
 @pytest.mark.parametrize("emptied", [False, True])
@@ -220,7 +232,9 @@ async def test_a_restart_between_comparison_and_fence(site: Site, emptied: bool)
         restart(site.redis, empty=emptied)
         stores = node.stores
         fences = _Restarts(site, node, 2)
-        verifier = PartitionVerifier(stores.database, fences, stores.votes, stores.shelf)
+        verifier = PartitionVerifier(
+            stores.database, fences, stores.votes, stores.shelf, Ownership(stores.database, 0)
+        )
 
         async def verified() -> int:
             try:
@@ -239,7 +253,7 @@ async def test_a_restart_between_comparison_and_fence(site: Site, emptied: bool)
 class _Dies(_Restarts):
     """Fences of a process that dies before it writes one."""
 
-    async def write(self, partition: int, run: str, generation: int) -> bool:
+    async def write(self, partition: int, run: str, generation: int, ledger: str) -> bool:
         raise ConnectionAbortedError
 
 
@@ -258,9 +272,7 @@ async def test_no_log_of_an_ended_generation_stays_after_a_crash(site: Site, dra
         stores = node.stores
         await node.redis("DEL", stores.keys.fence(0))
         with pytest.raises(ConnectionAbortedError):
-            await PartitionVerifier(stores.database, _Dies(site, node, 0), stores.votes, stores.shelf).verify(
-                0
-            )
+            await verifier_of(stores, _Dies(site, node, 0)).verify(0)
         assert (await node.offset()).generation == 2
         restart(site.redis)
         after = await until(lambda: _state(node, poll), "a read")
@@ -271,11 +283,11 @@ async def test_no_log_of_an_ended_generation_stays_after_a_crash(site: Site, dra
 
 
 @pytest.mark.parametrize("jumped", [False, True])
-async def test_a_log_with_entries_that_sql_lacks_is_never_removed(site: Site, jumped: bool) -> None:
-    """Another server's data: it took votes under a generation that SQL has behind it."""
+async def test_a_log_that_sql_lacks_is_removed_only_after_it_was_stored(site: Site, jumped: bool) -> None:
+    """Another Redis incremented the generation. ``jumped``: the fence that names the log is gone, too."""
     async with site.open() as node:
         poll = await node.poll()
-        await some_votes(node, poll, range(20))
+        said = await some_votes(node, poll, range(20))
         entries = await node.redis("XLEN", node.stores.keys.log(0, 1))
         assert entries > 20
         await votes.fence(node.stores.database, READER, 0, 2, BEGUN, None)
@@ -284,7 +296,13 @@ async def test_a_log_with_entries_that_sql_lacks_is_never_removed(site: Site, ju
         restart(site.redis)
         after = await until(lambda: _state(node, poll), "a read")
         assert after.epoch == 3
-        assert await node.redis("XLEN", node.stores.keys.log(0, 1)) == entries
+        left = await node.redis("XLEN", node.stores.keys.log(0, 1))
+        if jumped:
+            assert left == entries
+        else:
+            assert left == 0
+            await all_repeat(node, poll, said)
+            await equal(node, poll)
 
 
 def append_only_file(redis: RedisServer) -> Path:

@@ -1,4 +1,4 @@
-"""A command that was started with an empty Redis leaves a running deployment alone."""
+"""A command that was started with the wrong Redis leaves a running deployment alone."""
 
 import re
 import secrets
@@ -17,7 +17,8 @@ from tools.servers import redis_server
 
 pytestmark = pytest.mark.anyio
 
-COMMANDS = ["recount --all", "dead-letters", "relay"]
+COMMANDS = ["recount --all", "dead-letters", "relay", "serve", "worker"]
+PARTITIONS = 16
 
 
 async def rows(url: str, query: str) -> list[tuple[object, ...]]:
@@ -41,14 +42,20 @@ async def cast(api: Api, server: Server, count: int) -> str:
     return str(poll["id"])
 
 
-async def test_a_command_with_an_empty_redis_is_refused_and_changes_nothing(
-    tmp_path: Path, mariadb_url: str
+@pytest.mark.parametrize("kind", ["empty", "foreign"])
+async def test_a_command_with_the_wrong_redis_is_refused_and_changes_nothing(
+    tmp_path: Path, mariadb_url: str, kind: str
 ) -> None:
     with (
         needing_services(),
         redis_server(tmp_path / "redis") as store,
-        redis_server(tmp_path / "empty") as empty,
+        redis_server(tmp_path / "wrong") as wrong,
     ):
+        if kind == "foreign":
+            async with redis.asyncio.from_url(wrong.url) as client:
+                for partition in range(PARTITIONS):
+                    fence = {"run": "1", "generation": "1", "ledger": "another", "layout": "1"}
+                    await client.hset(f"{{p{partition:02d}}}:fence", mapping=fence)
         settings = {"DATABASE_URL": mariadb_url, "REDIS_URL": store.url, "JWT_SECRET": secrets.token_hex(24)}
         assert run(["migrate"], settings).returncode == 0
         with worked_on(settings, tmp_path / "worker.log"), serving(tmp_path / "server", settings) as server:
@@ -64,7 +71,7 @@ async def test_a_command_with_an_empty_redis_is_refused_and_changes_nothing(
                 await eventually(lambda: stored(before), lambda n: n == 3, 20)
                 known = await rows(mariadb_url, generations)
                 for command in COMMANDS:
-                    stray = settings | {"REDIS_URL": empty.url, "KAFKA_BROKERS": "127.0.0.1:1"}
+                    stray = settings | {"REDIS_URL": wrong.url, "KAFKA_BROKERS": "127.0.0.1:1"}
                     ended = run(command.split(), stray)
                     assert ended.returncode == 1, ended.stdout
                     assert "this Redis does not hold what this database expects" in ended.stdout
@@ -89,6 +96,6 @@ async def test_an_emptied_redis_recovers_in_partitions_that_nobody_votes_in(
                 async def fences() -> int:
                     return len(await client.keys("*:fence"))
 
-                await eventually(fences, lambda n: n == 16, 20)
+                await eventually(fences, lambda n: n == PARTITIONS, 20)
             recounted = run(["recount", "--all"], settings)
             assert recounted.returncode == 0, recounted.stdout

@@ -71,6 +71,7 @@ FAULTS = (
     Fault("11", "rolling restart", "rolling:run", (16, 130)),
     Fault("12a", "ballots as a state machine: runs", "machine:plain", (15, 710)),
     Fault("12b", "the same with kills", "machine:with_kills", (20, 440)),
+    Fault("13", "a stray process with the wrong Redis", "stray:strays", (30, 220)),
 )
 
 

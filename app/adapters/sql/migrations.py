@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 
+from ...domain.layout import LAYOUT
+from ...domain.values import new_id
 from ...ports.database import Queries, Value
 from . import query_files as sql
 from .driver import STATEMENT_SECONDS
@@ -87,6 +89,7 @@ async def apply(session: Session, dialect: sql.Dialect, partitions: int | None) 
         now = time.time_ns() // 1_000_000
         await session.execute(record.text, {"name": file.name, "checksum": file.checksum, "applied_at": now})
     await _fix_partitions(session, partitions)
+    await _fix_identity(session)
     return len(new)
 
 
@@ -104,3 +107,10 @@ async def _fix_partitions(session: Session, wanted: int | None) -> None:
     for partition in range(partitions):
         if partition not in known:
             await session.run("offset.create", reader=READER, partition=partition)
+
+
+async def _fix_identity(session: Session) -> None:
+    known = {row["name"] for row in await session.all("ledger.identity")}
+    for name, value in (("ledger", new_id()), ("layout", str(LAYOUT))):
+        if name not in known:
+            await session.run("setting.insert", name=name, value=value)

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from ...domain.ballots import BallotRow, LogEntry, PollChange
 from ...domain.errors import BadRow
 from ...domain.polls import MAX_OPTIONS
-from ...ports.database import Database
+from ...ports.database import Database, Queries
 from ...repositories import ballots as model
 from ...utils import logger
 
@@ -74,8 +74,11 @@ class Recorder:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def record(self, partition: int, generation: int, old_id: str, entries: Sequence[LogEntry]) -> None:
-        """Store ``entries``, which follow ``old_id``, and move the offset to the last of them.
+    async def record(
+        self, partition: int, generation: int, old_id: str | None, entries: Sequence[LogEntry]
+    ) -> None:
+        """Store ``entries``, which follow ``old_id``, and move the offset to the last of them. With ``old_id=None`` the
+        offset stays: the entries are of a generation that SQL has left behind.
 
         An entry that cannot be decoded or stored is isolated by bisection, tried five times, and moved to ``dead_letters``, so
         that it does not block later entries. Some of the entries may be stored when this raises.
@@ -90,7 +93,8 @@ class Recorder:
                 return
             middle = len(entries) // 2
             await self.record(partition, generation, old_id, entries[:middle])
-            await self.record(partition, generation, entries[middle - 1].id, entries[middle:])
+            following = None if old_id is None else entries[middle - 1].id
+            await self.record(partition, generation, following, entries[middle:])
 
     async def replay(self, after: str = "", limit: int = 100) -> tuple[list[str], list[str], str]:
         """Try to store dead letters, oldest first. Returns the IDs stored, the IDs still refused and the last ID tried."""
@@ -112,7 +116,9 @@ class Recorder:
                 refused.append(after)
         return stored, refused, after
 
-    async def _store(self, partition: int, generation: int, old_id: str, entries: Sequence[LogEntry]) -> None:
+    async def _store(
+        self, partition: int, generation: int, old_id: str | None, entries: Sequence[LogEntry]
+    ) -> None:
         ballots: dict[tuple[str, str], BallotRow] = {}
         changes: list[PollChange] = []
         seqs: dict[str, int] = {}
@@ -126,16 +132,14 @@ class Recorder:
             if known is None or known.n < item.n:
                 ballots[item.poll_id, item.voter_id] = _row(item, generation)
         async with self._database.transaction() as q:
-            last_id = entries[-1].id
-            if not await model.advance(q, READER, partition, generation, old_id, last_id, len(entries)):
-                raise StaleOffset
+            await _advance(q, partition, generation, old_id, entries)
             # Sorted by key, so that concurrent transactions lock rows in the same order.
             await model.store(q, [ballots[key] for key in sorted(ballots)])
             await model.apply(q, changes)
             await model.raise_seq(q, seqs)
 
     async def _bury(
-        self, partition: int, generation: int, old_id: str, entry: LogEntry, error: BadRow
+        self, partition: int, generation: int, old_id: str | None, entry: LogEntry, error: BadRow
     ) -> None:
         for _ in range(TRIES - 1):
             try:
@@ -145,8 +149,7 @@ class Recorder:
             else:
                 return
         async with self._database.transaction() as q:
-            if not await model.advance(q, READER, partition, generation, old_id, entry.id, 1):
-                raise StaleOffset
+            await _advance(q, partition, generation, old_id, [entry])
             await model.add_dead_letter(
                 q,
                 poll_id=_poll_id(entry),
@@ -158,6 +161,15 @@ class Recorder:
                 created_at=int(entry.id.partition("-")[0]),
             )
         log.error("dead letter", partition=partition, entry=entry.id)
+
+
+async def _advance(
+    q: Queries, partition: int, generation: int, old_id: str | None, entries: Sequence[LogEntry]
+) -> None:
+    if old_id is not None and not await model.advance(
+        q, READER, partition, generation, old_id, entries[-1].id, len(entries)
+    ):
+        raise StaleOffset
 
 
 def read_entry(entry: LogEntry, generation: int) -> tuple[str, int, BallotRow | None]:

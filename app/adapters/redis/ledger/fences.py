@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from ....domain.errors import unavailable
+from ....domain.layout import LAYOUT
 from ....utils import logger
 from ..connection.client import REFUSED, SILENT
 from ..connection.cluster import Client, Cluster, node_of, servers
@@ -26,13 +27,16 @@ _log = logger.get(__name__)
 class FenceState(Struct, frozen=True):
     """``run``: run ID of the server. ``verified``: run ID in the fence, or ``None`` without a fence.
 
-    ``trimmed``: last entry of this generation that was trimmed from the log, ``0-0`` for none.
+    ``generation``: 0 without a fence. ``trimmed``: last entry of this generation that was trimmed from the log, ``0-0``
+    for none. ``ledger``: ID of the deployment, or ``None`` if a version before 1.0 wrote the fence. ``layout``: 0 if unknown.
     """
 
     run: str
     verified: str | None
     generation: int
     trimmed: str
+    ledger: str | None
+    layout: int
 
 
 class RedisFences:
@@ -46,8 +50,10 @@ class RedisFences:
             found = await self._scripts.call("inspect", [self._keys.fence(partition)], [])
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
-        run, verified, generation, trimmed = found
-        return FenceState(run, verified or None, int(generation or 0), trimmed or "0-0")
+        run, verified, generation, trimmed, ledger, layout = found
+        return FenceState(
+            run, verified or None, int(generation or 0), trimmed or "0-0", ledger or None, int(layout or 0)
+        )
 
     async def trusted(self) -> bool:
         """Whether a restart loses no writes: every server uses ``appendfsync always`` and neither has nor was a replica."""
@@ -94,9 +100,16 @@ class RedisFences:
         except SILENT as error:
             raise unavailable() from error
 
-    async def write(self, partition: int, run: str, generation: int) -> bool:
+    async def write(self, partition: int, run: str, generation: int, ledger: str) -> bool:
         """Returns false if the server was restarted since ``inspect`` returned ``run``."""
+        return await self._change("fence", partition, run, generation, ledger, LAYOUT)
+
+    async def remove(self, partition: int, generation: int) -> bool:
+        """Returns false if the fence is of another generation. The generation stays readable."""
+        return await self._change("unfence", partition, generation)
+
+    async def _change(self, script: str, partition: int, *args: str | int) -> bool:
         try:
-            return bool(await self._scripts.raw("fence", [self._keys.fence(partition)], [run, generation]))
+            return bool(await self._scripts.raw(script, [self._keys.fence(partition)], args))
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
