@@ -38,6 +38,7 @@ class Settings:
 
     host: str
     port: int
+    public_url: str | None
     data_dir: Path
     database_url: str = field(repr=False)
     embedded_database: bool
@@ -221,6 +222,7 @@ def _kept_secret(folder: Path) -> str:
 SETTINGS: Final[Mapping[str, Setting]] = {
     "HOST": Setting("127.0.0.1", "an address or host name to listen on", addresses.host),
     "PORT": _whole(8000, 0, 65535),
+    "PUBLIC_URL": Setting("", "http:// or https:// with a host, or empty", addresses.public_url),
     "DATA_DIR": Setting("./data", "a folder", _folder),
     "DATABASE_URL": Setting(
         "",

@@ -33,6 +33,7 @@ from ..services.rooms.participants import Participants
 from ..services.vote_log.kafka_relay import lag
 from ..services.voting.votes import Votes
 from ..utils import logger
+from ..web.pages import Pages
 from ..websocket.asyncapi import asyncapi
 from ..websocket.endpoint import endpoint
 from ..websocket.events import Events
@@ -197,8 +198,19 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             gateway = found.app
         sources = Sources(registry, broadcaster, ledger, readiness, stores.votes, worker)
         figures = Figures(sources)
-        services = Services(auth, polls, votes, images, readiness, figures.text, asyncapi(__version__))
-        app = application(services, socket, settings.allowed_origins, gateway)
+        services = Services(
+            auth,
+            polls,
+            votes,
+            images,
+            readiness,
+            figures.text,
+            asyncapi(__version__),
+            settings.public_url,
+            settings.host,
+        )
+        pages = Pages(settings.s3_public_url).routes()
+        app = application(services, socket, settings.allowed_origins, gateway, pages=pages)
         yield Web(app, readiness, registry, stores, worker, figures)
 
 

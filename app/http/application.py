@@ -1,9 +1,9 @@
 """The HTTP transport. ``application`` is what the server runs: the router inside the transport's own layer."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from starlette.routing import Router
+from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Lifespan
 
 from .middleware import Transport
@@ -19,13 +19,14 @@ def application(
     allowed_origins: Collection[str],
     gateway: ASGIApp | None = None,
     lifespan: Lifespan[Any] | None = None,
+    pages: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """Starlette's router without its application class: errors and unknown addresses are answered here.
 
-    ``gateway`` is mounted at ``/socket.io``. ``lifespan`` is called with None in place of an application.
+    ``gateway`` is mounted at ``/socket.io``. ``pages`` are tried last. ``lifespan`` is called with None instead of an app.
     """
     router = Router(
-        routes(services, websocket_endpoint, gateway),
+        [*routes(services, websocket_endpoint, gateway), *pages],
         redirect_slashes=False,
         default=not_found,
         lifespan=lifespan,

@@ -13,6 +13,7 @@ from .controllers.auth import Me
 from .controllers.images import OneOption
 from .controllers.ops import Health, Report
 from .controllers.polls import OnePoll, PollAndTally, PollPage
+from .controllers.server import ServerAddresses
 from .controllers.votes import PollAsSeen, Results
 
 Body = type | str | None
@@ -159,6 +160,12 @@ CALLS: Final[dict[str, Call]] = {
     ),
     "GET /images/{name}": Call(
         "An image that this server shows.", {OK: "image/webp"}, "none", codes=("NOT_FOUND",)
+    ),
+    "GET /server": Call(
+        "Where this server is reached from other devices, for links and QR codes.",
+        {OK: ServerAddresses},
+        codes=("FORBIDDEN",),
+        served_alone=True,
     ),
     "GET /ws": _alone(
         "The WebSocket of /asyncapi.json.", {HTTPStatus.SWITCHING_PROTOCOLS.value: None}, "UPGRADE_REQUIRED"

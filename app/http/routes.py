@@ -18,6 +18,7 @@ from .controllers.docs import DocsController
 from .controllers.images import ImageController
 from .controllers.ops import OpsController
 from .controllers.polls import PollController
+from .controllers.server import ServerController
 from .controllers.votes import VoteController
 from .middleware import Bearer
 from .openapi import openapi
@@ -26,7 +27,10 @@ from .resource import Resource
 
 @dataclass(frozen=True)
 class Services:
-    """What the controllers call. ``asyncapi``: the document of ``/ws``. ``figures``: as ``OpsController`` has it."""
+    """What the controllers call. ``asyncapi``: the document of ``/ws``. ``figures``: as ``OpsController`` has it.
+
+    ``public_url`` and ``host``: as ``ServerController`` has them.
+    """
 
     auth: Sessions
     polls: Polls
@@ -35,6 +39,8 @@ class Services:
     readiness: Readiness
     figures: Callable[[], Awaitable[bytes]]
     asyncapi: dict[str, Any]
+    public_url: str | None
+    host: str
 
 
 def routes(
@@ -50,6 +56,7 @@ def routes(
     votes = VoteController(services.votes, bearer)
     images = ImageController(services.images, bearer)
     ops = OpsController(services.readiness, services.figures)
+    server = ServerController(bearer, services.public_url, services.host)
     docs = DocsController()
     table: list[BaseRoute] = [
         Route("/polls/{poll_id}/votes", Resource(POST=votes.cast)),
@@ -73,6 +80,7 @@ def routes(
         Route("/login", Resource(POST=auth.login)),
         Route("/logout", Resource(POST=auth.logout)),
         Route("/ws", Resource(GET=ops.upgrade_required)),
+        Route("/server", Resource(GET=server.show)),
         Route("/healthz", Resource(GET=ops.healthz)),
         Route("/readyz", Resource(GET=ops.readyz)),
         Route("/metrics", Resource(GET=ops.metrics)),

@@ -1,4 +1,4 @@
-"""``docs/examples/room.mjs`` in node, and what it told, waited for instead of slept for."""
+"""``app/web/pollroom.js`` in node, and what it told, waited for instead of slept for."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ import pytest
 from tools.harness.process import Server
 from tools.harness.wait import eventually
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "room.mjs"
+CLIENT = Path(__file__).parents[2] / "app" / "web" / "pollroom.js"
 USE = """
 import Socket from "ws";
 // Node 20 has none of its own. A browser's does not throw where nobody hears of an error.
@@ -27,7 +27,7 @@ globalThis.WebSocket = class extends Socket {
     }
 };
 const tell = (news) => console.log(JSON.stringify(news));
-const { join } = await import("./room.mjs");
+const { Pollroom } = await import("./pollroom.mjs");
 const [server, code, fixed, refreshToken] = process.argv.slice(2);
 let refresh = refreshToken;
 async function token() {
@@ -40,13 +40,18 @@ async function token() {
     refresh = session.refreshToken;
     return session.accessToken;
 }
-const url = server.replace("http", "ws") + "/ws";
-const room = join(url, code, token, (shown) => tell({ shown }), (over) => tell({ over }));
+const client = new Pollroom({ base: server, token: fixed || refresh ? token : () => null });
+const room = client.join(code, (shown) => tell(shown.ended ? { over: shown.ended } : shown.tally ? { shown } : { waits: shown }));
+const joined = () => new Promise((then) => {
+    const again = () => (room.pollId ? then() : setTimeout(again, 5));
+    again();
+});
 for await (const lines of process.stdin) {
     for (const line of String(lines).trim().split("\\n")) {
         const { option, id, refresh: next } = JSON.parse(line);
         refresh = next ?? refresh;
-        if (option) room.vote([option], id).then((answer) => tell({ answer }), (error) => tell({ rejected: error.message }));
+        const voted = option && joined().then(() => room.vote([option], id));
+        if (voted) voted.then((answer) => tell({ answer }), (error) => tell({ rejected: error.message }));
     }
 }
 room.leave();
@@ -119,7 +124,7 @@ Open = Callable[..., Any]
 @pytest.fixture
 def page(library: str, tmp_path: Path) -> Open:
     """``async with page(server, poll, token, refresh)``: with a refresh token it has its tokens by that."""
-    (tmp_path / "room.mjs").write_text(EXAMPLE.read_text())
+    (tmp_path / "pollroom.mjs").write_text(CLIENT.read_text())
     (tmp_path / "page.mjs").write_text(USE)
     (tmp_path / "node_modules").symlink_to(Path(library) / "node_modules")
 

@@ -1,4 +1,4 @@
-"""``docs/examples/room.mjs``, the client for browsers, in node: through kills, outages, logouts and deletions."""
+"""``app/web/pollroom.js``, the client for browsers, in node: through kills, outages, logouts and deletions."""
 
 import asyncio
 import os

@@ -1,0 +1,1 @@
+"""Pages for people, and the client library that they use: static files, and ``pages.py``, which serves them."""

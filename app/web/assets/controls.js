@@ -1,0 +1,59 @@
+// What a host can do with a poll, for the host's page and for the keys of the screen.
+
+import { explain, safeShown, t, useState, warn } from "./ui.js";
+
+/** Whether a stranger in the hall sees no counts now. */
+export const hiddenFromHall = ({ resultsVisibility, status }) =>
+    resultsVisibility === "owner" || (status !== "closed" && resultsVisibility !== "always");
+
+/** `actions`: buttons in order. `sure`: a question to answer first. `keyed`: acts by name. */
+export function useControls(client, poll, tally) {
+    const [problem, fail] = useState(null);
+    const [sure, ask] = useState(null);
+    const hidden = hiddenFromHall(poll);
+    const call = async (method, path, body) => {
+        fail(null);
+        ask(null);
+        try {
+            return await client.api(method, `polls/${poll.id}${path}`, body);
+        } catch (error) {
+            fail(explain(error));
+            warn(explain(error));
+            return null;
+        }
+    };
+    const rule = safeShown(poll.id);
+    const acts = {
+        open: () => call("POST", "/open"),
+        close: () => ask({ name: "close", text: t("sure_close", { n: tally.voters }), act: () => call("POST", "/close") }),
+        show: () => {
+            rule.set(poll.resultsVisibility);
+            return call("PATCH", "", { resultsVisibility: "always" });
+        },
+        hide: () => {
+            const before = rule.get();
+            const again = before && hiddenFromHall({ ...poll, resultsVisibility: before }) ? before : "owner";
+            return call("PATCH", "", { resultsVisibility: again });
+        },
+        more: () => {
+            const from = Math.max(Date.parse(poll.closesAt), client.now());
+            return call("PATCH", "", { closesAt: new Date(from + 30_000).toISOString() });
+        },
+        remove: () => ask({ name: "remove", text: t("sure_remove"), act: () => call("DELETE", "") }),
+    };
+    const names = [];
+    if (poll.status === "draft" || poll.status === "scheduled") names.push("open");
+    if (poll.status === "open") names.push("close");
+    if (poll.status !== "draft") names.push(hidden ? "show" : "hide");
+    if (poll.status === "open" && poll.closesAt) names.push("more");
+    names.push("remove");
+    return {
+        actions: names.map((name) => ({ name, act: acts[name], main: name === "open" || name === "close" })),
+        acts: Object.fromEntries(names.map((name) => [name, acts[name]])),
+        hidden,
+        problem,
+        sure,
+        confirm: () => sure?.act(),
+        cancel: () => ask(null),
+    };
+}
