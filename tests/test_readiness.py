@@ -13,6 +13,7 @@ import pytest
 import redis.asyncio
 
 from tests.plugin import needing_services
+from tools.faults.full_disk import fill, small_disk
 from tools.harness.http import Api, ok
 from tools.harness.process import Server, run, serving
 from tools.harness.wait import eventually
@@ -142,3 +143,24 @@ async def test_sqlite_that_another_process_locks_is_away(tmp_path: Path) -> None
             finally:
                 lock.close()
             await eventually(shown, lambda found: found == ("ready", "ok"), AWAY_SECONDS)
+
+
+async def test_a_full_disk_is_away_and_acknowledges_nothing(tmp_path: Path) -> None:
+    async with small_disk(tmp_path / "disk", megabytes=32) as disk:
+        with serving(disk) as server:
+            async with Api(server) as api:
+                owner = await api.user()
+                poll = await api.poll(owner, allowChange=True)
+                options = [option["id"] for option in poll["options"]]
+                (await api.vote(owner, poll["id"], options[:1])).fresh()
+                ballast = fill(disk)
+
+                async def shown() -> str:
+                    return str(ok(await api.get("/readyz"))["status"])
+
+                await eventually(shown, lambda found: found == "degraded", AWAY_SECONDS)
+                refused = await api.vote(owner, poll["id"], options[1:2])
+                assert refused.code == "UNAVAILABLE"
+                ballast.unlink()
+                await eventually(shown, lambda found: found == "ready", AWAY_SECONDS)
+                assert "Traceback" not in server.log()

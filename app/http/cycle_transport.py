@@ -9,14 +9,14 @@ def _nothing() -> None:
 
 
 class CycleTransport:
-    """``has_user``: whether a request of this connection carried a valid token. ``on_close`` ends the connection."""
+    """``user_id``: of the last valid token that a request of this connection carried. ``on_close`` ends the connection."""
 
-    __slots__ = ("_on_close", "_transport", "has_user")
+    __slots__ = ("_on_close", "_transport", "user_id")
 
     def __init__(self, transport: Transport, on_close: Callable[[], None]) -> None:
         self._transport = transport
         self._on_close = on_close
-        self.has_user = False
+        self.user_id: str | None = None
 
     def forget(self) -> None:
         self._on_close = _nothing

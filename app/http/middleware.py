@@ -140,7 +140,7 @@ class Bearer:
         identity = self._auth.authenticate(token.strip())
         connection = request.scope.get("state", {}).get("pollroom.connection")
         if connection is not None:
-            connection.has_user = True
+            connection.user_id = identity.user.id
         return identity
 
     def required(self, request: Request) -> Identity:

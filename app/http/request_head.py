@@ -1,5 +1,6 @@
 """The rules for a request's head, before it becomes a request."""
 
+import binascii
 from typing import Final, NamedTuple
 
 MAX_HEAD_BYTES: Final = 32 * 1024
@@ -13,6 +14,7 @@ class Refused(NamedTuple):
     status: int
     code: str
     detail: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 TOO_LARGE: Final = Refused(
@@ -23,6 +25,17 @@ NO_HOST: Final = Refused(400, "BAD_MESSAGE", "Exactly one Host header is require
 UNKNOWN_HOST: Final = Refused(400, "BAD_MESSAGE", "This server is not known by that Host (ALLOWED_HOSTS).")
 UPGRADE_WITH_BODY: Final = Refused(
     400, "BAD_MESSAGE", "A WebSocket upgrade has no body and is not pipelined."
+)
+BAD_HANDSHAKE: Final = Refused(
+    400,
+    "BAD_MESSAGE",
+    "A WebSocket upgrade has one Sec-WebSocket-Key of 16 bytes in base64 and a Sec-WebSocket-Version.",
+)
+OTHER_VERSION: Final = Refused(
+    426,
+    "UPGRADE_REQUIRED",
+    "This server speaks version 13 of WebSocket.",
+    ((b"sec-websocket-version", b"13"),),
 )
 CONNECT: Final = Refused(400, "BAD_MESSAGE", "This server is not a proxy: CONNECT is not supported.")
 
@@ -53,6 +66,22 @@ def wants_websocket(method: bytes, version: str, fields: Fields) -> bool:
         and version == "1.1"
         and any(name == b"upgrade" and b"websocket" in _tokens(value) for name, value in fields)
     )
+
+
+def check_handshake(fields: Fields) -> Refused | None:
+    """RFC 6455, 4.2.1. The library would answer in plain text."""
+    versions = [value for name, value in fields if name == b"sec-websocket-version"]
+    keys = [value for name, value in fields if name == b"sec-websocket-key"]
+    if versions and versions != [b"13"]:
+        return OTHER_VERSION
+    return None if versions and len(keys) == 1 and _is_key(keys[0]) else BAD_HANDSHAKE
+
+
+def _is_key(value: bytes) -> bool:
+    try:
+        return len(binascii.a2b_base64(value, strict_mode=True)) == 16
+    except binascii.Error:
+        return False
 
 
 def without_upgrade(method: bytes, url: bytes, version: str, fields: Fields) -> bytes:

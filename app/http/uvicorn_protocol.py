@@ -24,6 +24,7 @@ from .request_head import (
     UNKNOWN_HOST,
     UPGRADE_WITH_BODY,
     Refused,
+    check_handshake,
     read_head,
     wants_websocket,
     without_upgrade,
@@ -67,8 +68,8 @@ class PollroomHttpProtocol(HttpToolsProtocol):
         self._edge = edge or Edge()
 
     @property
-    def has_user(self) -> bool:
-        return self._guard is not None and self._guard.has_user
+    def user_id(self) -> str | None:
+        return self._guard.user_id if self._guard is not None else None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -306,6 +307,8 @@ class PollroomHttpProtocol(HttpToolsProtocol):
             self._plain_head = without_upgrade(method, self.url, version, self.headers)
         elif length or self._busy:
             self._refused = UPGRADE_WITH_BODY
+        elif (refused := check_handshake(self.headers)) is not None:
+            self._refused = refused
         else:
             self.scope["method"] = method.decode()
             self._upgrading = True
@@ -390,7 +393,7 @@ class PollroomHttpProtocol(HttpToolsProtocol):
         if started or self.transport.is_closing():
             self.transport.abort()
             return
-        self.transport.write(refusal(*refused, self.server_state.default_headers))
+        self.transport.write(refusal(refused, self.server_state.default_headers))
         self._linger(LINGER_SECONDS)
 
     def _linger(self, seconds: float) -> None:

@@ -32,10 +32,10 @@ async def find_many(q: Queries, poll_ids: Sequence[str]) -> list[Rules]:
     return [found[poll_id] for poll_id in poll_ids if poll_id in found]
 
 
-async def id_of_code(q: Queries, code: str) -> str | None:
-    """The poll of a join code, unless it is deleted."""
-    row = await q.one("poll.id_of_code", code=code)
-    return None if row is None else str(row["id"])
+async def id_of_code(q: Queries, code: str, user_id: str | None) -> tuple[str, bool] | None:
+    """The poll of a join code, and whether it is a draft. ``None`` if it is deleted, or a draft of another user."""
+    row = await q.one("poll.id_of_code", code=code, user_id=user_id or "")
+    return None if row is None else (str(row["id"]), bool(row["draft"]))
 
 
 async def find_by_key(q: Queries, owner_id: str, key: str) -> Rules | None:

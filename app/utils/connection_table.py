@@ -1,16 +1,20 @@
 """Every open connection of a process, and which one goes when there are too many.
 
 At the limit, a new connection replaces the one that has been idle longest among those without a known user, taken from the
-client address that has most of them. Neither one address nor one user can keep the others out.
+client address that has most of them. A user's connections beyond the first ``USER_CONNECTIONS`` count as without a known user.
+So neither one address nor one user can keep the others out.
 """
 
 import heapq
 import ipaddress
-from collections import deque
+from collections import Counter, deque
 from typing import Final, Protocol
 
 CANDIDATES: Final = 256
 """Connections that one search for the longest idle finds at once: a search walks all connections of the address."""
+
+USER_CONNECTIONS: Final = 32
+"""Connections of one user that are spared at the limit."""
 
 
 class Peer(Protocol):
@@ -20,7 +24,7 @@ class Peer(Protocol):
     last_active: float
 
     @property
-    def has_user(self) -> bool: ...
+    def user_id(self) -> str | None: ...
 
     def drop(self) -> None:
         """Free the file descriptor at once."""
@@ -31,13 +35,15 @@ class ConnectionTable:
         self.limit = limit
         self.open = 0
         self.dropped = 0
-        # Connections without a known user; a known one is taken out when it is found to have one.
+        # Connections that may go; one with a known user is spared when it is found to have one.
         self._peers: dict[str, dict[Peer, None]] = {}
         # Number of connections -> addresses with so many.
         self._by_size: dict[int, dict[str, None]] = {}
         self._largest = 0
         self._idle: deque[tuple[float, int, Peer]] = deque()
         self._idle_of = ""
+        self._spared: dict[Peer, str] = {}
+        self._spared_of = Counter[str]()
 
     def add(self, peer: Peer) -> bool:
         """False when it has to go itself: the limit is reached and every other connection has a known user."""
@@ -70,6 +76,11 @@ class ConnectionTable:
         self._resized(peer.address, len(peers) - 1, len(peers))
 
     def _forget(self, peer: Peer) -> None:
+        user_id = self._spared.pop(peer, None)
+        if user_id is not None:
+            self._spared_of[user_id] -= 1
+            if not self._spared_of[user_id]:
+                del self._spared_of[user_id]
         peers = self._peers.get(peer.address)
         if peers is None or peer not in peers:
             return
@@ -101,9 +112,12 @@ class ConnectionTable:
             last_active, _, peer = self._idle.popleft()
             if peer not in peers or peer.last_active != last_active:
                 continue
-            if not peer.has_user:
+            user_id = peer.user_id
+            if user_id is None or self._spared_of[user_id] >= USER_CONNECTIONS:
                 return peer
             self._forget(peer)
+            self._spared[peer] = user_id
+            self._spared_of[user_id] += 1
         return None
 
 

@@ -16,6 +16,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request
 
 from ..domain.close_codes import CloseCode
+from ..domain.users import Identity
 from ..utils.connection_table import ConnectionTable, Peer
 from .frame_parser import BINARY, PING, PONG, TEXT, BadFrame, Frames
 from .transport import NotedTransport
@@ -27,7 +28,6 @@ LOW_WATER = 4 * 1024
 """Bytes in the kernel and in the transport. With the defaults the kernel alone took 4.1 MB from a peer that never reads."""
 
 GOODBYE_SECONDS = 2.0
-VERSION = "13"
 HANDSHAKE_FIELDS: Final = (b"sec-websocket-key", b"sec-websocket-version")
 MAX_FIELD_BYTES: Final = 128
 MAX_REPEATED: Final = 2
@@ -43,7 +43,7 @@ class Listener(Protocol):
     direct: int
 
     @property
-    def identity(self) -> object: ...
+    def identity(self) -> Identity | None: ...
 
     def on_message(self, data: bytes) -> None: ...
 
@@ -63,8 +63,9 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
     _head: Mapping[str, Any] | None = None
 
     @property
-    def has_user(self) -> bool:
-        return self.listener is not None and self.listener.identity is not None
+    def user_id(self) -> str | None:
+        identity = self.listener.identity if self.listener is not None else None
+        return identity.user.id if identity is not None else None
 
     def connection_made(self, transport: BaseTransport) -> None:
         self._out: list[bytes] = []
@@ -104,9 +105,6 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     def handle_connect(self, event: Request) -> None:
-        if event.headers.get_all("Sec-WebSocket-Version") not in ([], [VERSION]):
-            self._refuse_version()
-            return
         super().handle_connect(event)
         if hasattr(self, "scope"):
             if self._head is not None:
@@ -123,15 +121,6 @@ class PollroomProtocol(WebSocketsSansIOProtocol):
             self.handshake_complete = (
                 True  # else the library logs an error after the answer to a refused upgrade
             )
-
-    def _refuse_version(self) -> None:
-        """RFC 6455, 4.2.2: name the version that is spoken here; the library answers a bare 400."""
-        refusal = self.conn.reject(426, f"WebSocket version {VERSION} is spoken here.\n")
-        refusal.headers["Sec-WebSocket-Version"] = VERSION
-        self.handshake_initiated = self.handshake_complete = self.close_sent = True
-        self.conn.send_response(refusal)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.transport.close()
 
     def _attach(self) -> "PollroomProtocol":
         self._frames = Frames(self.config.ws_max_size)

@@ -26,8 +26,9 @@ ORDER BY p.id, o.position;
 SELECT id FROM polls WHERE id = :id {{for_update}};
 
 -- name: poll.id_of_code
--- The poll of a join code.
-SELECT id FROM polls WHERE code = :code AND deleted_at IS NULL;
+-- The poll of a join code. Somebody else's draft is not found here, so that it takes no longer than a code of nothing.
+SELECT id, draft FROM polls
+WHERE code = :code AND deleted_at IS NULL AND (draft = 0 OR owner_id = :user_id);
 
 -- name: poll.id_of_key
 -- The poll that an owner's Idempotency-Key made.

@@ -172,3 +172,17 @@ async def test_the_address_with_most_connections_makes_room(small: Server) -> No
             await stack.enter_async_context(wire(small, "127.0.0.4"))
         await quiet.send(GET[20:])
         assert (await quiet.answer()).status == 200
+
+
+async def test_one_user_with_all_connections_shuts_out_nobody(small: Server) -> None:
+    async with AsyncExitStack() as stack, Api(small) as api:
+        token = (await api.guest()).token
+        request = f"GET /polls HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        for index in range(2 * FILES):
+            connection = await stack.enter_async_context(wire(small))
+            await connection.send(request)
+            await connection.answer()
+            if index % 50 == 0:
+                async with wire(small) as other:
+                    await other.send(GET)
+                    assert (await other.answer()).status == 200

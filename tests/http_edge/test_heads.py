@@ -212,4 +212,5 @@ async def test_a_websocket_upgrade_by_post_is_an_ordinary_request(server: Server
 async def test_a_handshake_without_a_usable_key_is_answered(server: Server) -> None:
     for key in (b"", b"k" * 20_000, b"a\r\nSec-WebSocket-Key: b"):
         head = UPGRADE.replace(b"dGhlIHNhbXBsZSBub25jZQ==", key) + b"\r\n"
-        assert (await exchange(server, head)).status == 400
+        answer = await exchange(server, head)
+        assert (answer.status, answer.document["code"]) == (400, "BAD_MESSAGE")

@@ -70,7 +70,9 @@ class VoteController:
 
     async def join(self, request: Request) -> Reply:
         identity = self._bearer.optional(request)
-        return _as_seen(await self._votes.look(identity, await self._votes.find(path_code(request))))
+        return _as_seen(
+            await self._votes.look(identity, await self._votes.find(identity, path_code(request)))
+        )
 
     async def results(self, request: Request) -> Reply:
         identity = self._bearer.optional(request)

@@ -89,17 +89,21 @@ class PollReader:
     def remember(self, rules: Rules) -> None:
         _keep(self._rules, rules.id, rules)
 
-    async def poll_id(self, code: str) -> str:
+    async def poll_id(self, code: str, user_id: str | None) -> str:
+        """The poll of a join code. A draft of another user and a code of nothing take the same way: one query."""
         code = code.upper()
         known = self._codes.get(code)
-        if known is None:
-            known = (
-                await polls.id_of_code(self._database, code) if len(code) <= 26 and code.isascii() else None
-            )
-            if known is None:
-                raise PollroomError("NOT_FOUND")
-            _keep(self._codes, code, known)
-        return known
+        if known is not None:
+            return known
+        found = None
+        if len(code) <= 26 and code.isascii():
+            found = await polls.id_of_code(self._database, code, user_id)
+        if found is None:
+            raise PollroomError("NOT_FOUND")
+        poll_id, draft = found
+        if not draft:
+            _keep(self._codes, code, poll_id)
+        return poll_id
 
 
 def _keep(cache: OrderedDict[str, T], key: str, value: T) -> None:

@@ -46,6 +46,6 @@ class Votes:
         voter_id = identity.user.id if identity else None
         return self._reader.snapshot(await self._reader.read(poll_id, voter_id), voter_id)
 
-    async def find(self, code: str) -> str:
+    async def find(self, identity: Identity | None, code: str) -> str:
         """The id of the poll with this join code, without regard to case."""
-        return await self._reader.poll_id(code)
+        return await self._reader.poll_id(code, identity.user.id if identity else None)
