@@ -28,6 +28,7 @@ LOW_WATER = 4 * 1024
 """Bytes in the kernel and in the transport. With the defaults the kernel alone took 4.1 MB from a peer that never reads."""
 
 GOODBYE_SECONDS = 2.0
+
 HANDSHAKE_FIELDS: Final = (b"sec-websocket-key", b"sec-websocket-version")
 MAX_FIELD_BYTES: Final = 128
 MAX_REPEATED: Final = 2

@@ -32,9 +32,9 @@ async def small_disk(folder: Path, megabytes: int) -> AsyncIterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], capture_output=True)
 
 
-def fill(disk: Path) -> Path:
-    """To the last byte."""
-    ballast = disk / "ballast"
+def fill(disk: Path, name: str = "ballast") -> Path:
+    """To the last byte, with a file of that name."""
+    ballast = disk / name
     with ballast.open("wb", buffering=0) as file:
         for size in (1 << 20, 4096, 1):
             try:
