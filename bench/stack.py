@@ -136,6 +136,7 @@ class Stack:
             "DATA_DIR": str(self.folder / "data"),
             "LOG_LEVEL": "warning",
             "MESSAGE_RATE": "0",
+            "GUEST_RATE": "0",
             "ACCESS_TOKEN_SECONDS": "86400",
             "TICK_MS": "100",
             "DRAIN_SECONDS": "0",

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jwt
 import pytest
@@ -17,9 +17,11 @@ from app.adapters.redis.connection.clock import RedisClock
 from app.adapters.redis.connection.keys import Keys
 from app.adapters.redis.pubsub.bus import RedisBus
 from app.adapters.sql.database import SqlDatabase
+from app.domain.budgets import BudgetName, Rate
 from app.domain.errors import PollroomError
 from app.domain.users import Guest, Login, Refresh, Register, Session
 from app.repositories import users as model
+from app.services.accounts.budgets import Budgets
 from app.services.accounts.password_hashing import PasswordHashing
 from app.services.accounts.sessions import CHANNEL, Sessions
 from tests.plugin import needing_services
@@ -28,6 +30,16 @@ from tools.servers import redis_server
 
 SECRET = "a secret of these tests, 48 bytes or more: HS384 wants it"
 PASSWORD = "correct horse"
+
+
+def unlimited() -> Budgets:
+    names = get_args(BudgetName)
+    return Budgets(NoSharedBudgets(), dict.fromkeys(names, Rate(0, 0)), b"")
+
+
+class NoSharedBudgets:
+    async def take(self, key: str, rate: Rate) -> float:
+        raise AssertionError("callers without an address have no budget")
 
 
 @asynccontextmanager
@@ -43,7 +55,15 @@ async def instance(database: SqlDatabase, redis_url: str, **seconds: float) -> A
         hasher = PasswordHashing()
         stack.callback(hasher.close)
         limits = {"access_seconds": 900.0, "grace_seconds": 30.0, "session_seconds": 86_400.0} | seconds
-        auth = Sessions(database=database, bus=bus, clock=clock, secret=SECRET, hasher=hasher, **limits)
+        auth = Sessions(
+            database=database,
+            bus=bus,
+            clock=clock,
+            secret=SECRET,
+            hasher=hasher,
+            budgets=unlimited(),
+            **limits,
+        )
         bus.handle(CHANNEL, auth.on_revoked)
         listening = asyncio.create_task(bus.run())
         stack.push_async_callback(_ended, listening)

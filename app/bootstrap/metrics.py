@@ -14,6 +14,7 @@ from .. import __version__
 from ..adapters.redis.ledger.ledger import RedisLedger
 from ..domain.errors import PollroomError
 from ..ports.vote_log import VoteLog
+from ..services.accounts.budgets import Budgets
 from ..services.health import Readiness
 from ..services.rooms.broadcaster import Broadcaster
 from ..services.rooms.connections import ConnectionRegistry
@@ -36,6 +37,7 @@ class Sources:
     readiness: Readiness
     votes: VoteLog
     worker: VoteWorker | None
+    budgets: Budgets
 
 
 class Figures:
@@ -85,6 +87,14 @@ class Figures:
         for code, number in sorted(of.ledger.counts.refused.items()):
             refused.add_metric([code], number)
         yield refused
+        over = CounterMetricFamily(
+            "pollroom_budget_refusals",
+            "Calls refused because a client was over its budget.",
+            labels=["budget"],
+        )
+        for budget, number in sorted(of.budgets.refused.items()):
+            over.add_metric([budget], number)
+        yield over
         yield _batches(of.ledger.counts.sizes)
         delivered = CounterMetricFamily(
             "pollroom_deliveries",

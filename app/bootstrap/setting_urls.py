@@ -1,10 +1,13 @@
 """Settings that say where something is: text of the environment -> value. ``ValueError`` where it is none."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from ..utils.client_address import Network
 
 _HOST: Final = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -118,3 +121,8 @@ def hosts(text: str) -> frozenset[str]:
     if not all(_HOST.fullmatch(host) for host in named):
         raise ValueError
     return named
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    named = (network.strip() for network in text.split(","))
+    return tuple(ipaddress.ip_network(network, strict=False) for network in named if network)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from ..domain.budgets import Rate, parse_rate
+from ..utils.client_address import Network
 from . import setting_urls as addresses
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
@@ -54,6 +56,13 @@ class Settings:
     kafka_lag_limit: int
     allowed_origins: frozenset[str]
     allowed_hosts: frozenset[str]
+    trusted_proxies: tuple[Network, ...]
+    register_rate: Rate
+    guest_rate: Rate
+    refresh_rate: Rate
+    login_rate: Rate
+    login_account_rate: Rate
+    code_miss_rate: Rate
     socketio: bool
     tick_ms: int
     message_rate: int
@@ -143,6 +152,14 @@ def _number(default: int, low: float, high: int) -> Setting:
         return float(text)
 
     return Setting(str(default), f"a number from {low:g} to {high} (decimals allowed)", parse)
+
+
+def _rate(default: str) -> Setting:
+    allowed = (
+        "calls per second (bursts of 5 times as many), or calls/unit[:burst] with the unit s, m or h, "
+        "as 100/s:500, or 0 for no limit"
+    )
+    return Setting(default, allowed, parse_rate)
 
 
 def _partitions(text: str) -> int | None:
@@ -258,6 +275,15 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         "host, host:port or .domain (with its subdomains), with commas between several, or empty",
         addresses.hosts,
     ),
+    "TRUSTED_PROXIES": Setting(
+        "", "IP addresses or networks, with commas between several, or empty", addresses.networks
+    ),
+    "REGISTER_RATE": _rate("100/s:500"),
+    "GUEST_RATE": _rate("100/s:500"),
+    "REFRESH_RATE": _rate("100/s:500"),
+    "LOGIN_RATE": _rate("100/s:500"),
+    "LOGIN_ACCOUNT_RATE": _rate("10/m:10"),
+    "CODE_MISS_RATE": _rate("10/s:500"),
     "SOCKETIO": Setting(
         "off", "off, or on where python-socketio is installed (pip install .[socketio])", _socketio
     ),

@@ -12,15 +12,18 @@ from starlette.types import ASGIApp
 from .. import __version__
 from ..adapters.image_processes import ImageProcesses
 from ..adapters.image_storage import LocalStorage, S3Storage
+from ..adapters.redis.budgets import RedisBudgets
 from ..adapters.redis.connection.cluster import open_client, servers
 from ..adapters.redis.connection.durability import durability
 from ..adapters.redis.connection.topology import is_cluster
 from ..adapters.redis.ledger.codec import parse_state
 from ..adapters.redis.pubsub.bus import RedisBus
 from ..adapters.redis.pubsub.sharded_bus import ShardedBus
+from ..domain.budgets import BudgetName, Rate
 from ..domain.errors import PollroomError
 from ..domain.values import new_id
 from ..http.application import Services, application
+from ..services.accounts.budgets import Budgets
 from ..services.accounts.password_hashing import PasswordHashing
 from ..services.accounts.sessions import CHANNEL, Sessions
 from ..services.health import Check, Probe, Readiness
@@ -33,6 +36,7 @@ from ..services.rooms.participants import Participants
 from ..services.vote_log.kafka_relay import lag
 from ..services.voting.votes import Votes
 from ..utils import logger
+from ..utils.client_address import TrustedProxies
 from ..web.pages import Pages
 from ..websocket.asyncapi import asyncapi
 from ..websocket.endpoint import endpoint
@@ -73,6 +77,16 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         bus = ShardedBus(listener, stores.keys) if stores.sharded else RedisBus(listener, stores.keys)
         passwords = PasswordHashing()
         stack.callback(passwords.close)
+        rates: dict[BudgetName, Rate] = {
+            "register": settings.register_rate,
+            "guest": settings.guest_rate,
+            "refresh": settings.refresh_rate,
+            "login": settings.login_rate,
+            "login_account": settings.login_account_rate,
+            "code_miss": settings.code_miss_rate,
+        }
+        secret = settings.jwt_secret.encode()
+        budgets = Budgets(RedisBudgets(stores.client, stores.keys), rates, secret)
         auth = Sessions(
             database,
             bus,
@@ -82,6 +96,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             settings.refresh_grace_seconds,
             settings.session_days * 86_400,
             passwords,
+            budgets,
         )
         processes = ImageProcesses()
         stack.push_async_callback(processes.close)
@@ -90,7 +105,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         preparing = asyncio.create_task(_prepare(stores.storage))
         stack.callback(preparing.cancel)
         polls = Polls(database, ledger, clock, stores.editor, stores.reader, images, settings.jwt_secret)
-        votes = Votes(ledger, stores.reader)
+        votes = Votes(ledger, stores.reader, budgets)
         broadcaster = Broadcaster(
             ledger,
             stores.reader,
@@ -196,7 +211,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             )
             stack.push_async_callback(found.close)
             gateway = found.app
-        sources = Sources(registry, broadcaster, ledger, readiness, stores.votes, worker)
+        sources = Sources(registry, broadcaster, ledger, readiness, stores.votes, worker, budgets)
         figures = Figures(sources)
         services = Services(
             auth,
@@ -210,7 +225,14 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             settings.host,
         )
         pages = Pages(settings.s3_public_url).routes()
-        app = application(services, socket, settings.allowed_origins, gateway, pages=pages)
+        app = application(
+            services,
+            socket,
+            settings.allowed_origins,
+            gateway,
+            pages=pages,
+            proxies=TrustedProxies(settings.trusted_proxies),
+        )
         yield Web(app, readiness, registry, stores, worker, figures)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Lifespan
 
+from ..utils.client_address import TrustedProxies
+from .forwarded import Forwarded
 from .middleware import Transport
 from .resource import not_found
 from .routes import Services, routes
@@ -20,6 +22,7 @@ def application(
     gateway: ASGIApp | None = None,
     lifespan: Lifespan[Any] | None = None,
     pages: Sequence[BaseRoute] = (),
+    proxies: TrustedProxies | None = None,
 ) -> ASGIApp:
     """Starlette's router without its application class: errors and unknown addresses are answered here.
 
@@ -31,4 +34,5 @@ def application(
         default=not_found,
         lifespan=lifespan,
     )
-    return Transport(router, allowed_origins)
+    app = Transport(router, allowed_origins)
+    return Forwarded(app, proxies) if proxies else app

@@ -81,7 +81,11 @@ CALLS: Final[dict[str, Call]] = {
     ),
     "POST /auth/login": _LOGIN,
     "POST /auth/refresh": Call(
-        "A new pair of tokens of the same session.", {OK: Session}, "optional", Refresh
+        "A new pair of tokens of the same session.",
+        {OK: Session},
+        "optional",
+        Refresh,
+        codes=("RATE_LIMITED",),
     ),
     "POST /auth/guest": Call(
         "A session of a guest, who may vote and not create polls.",
@@ -89,6 +93,7 @@ CALLS: Final[dict[str, Call]] = {
         "optional",
         Guest,
         may_be_empty=True,
+        codes=("RATE_LIMITED",),
     ),
     "POST /auth/logout": _LOGOUT,
     "GET /auth/me": Call("Who the token speaks for.", {OK: Me}),
@@ -106,7 +111,10 @@ CALLS: Final[dict[str, Call]] = {
     ),
     "GET /polls/{poll_id}": Call("A poll and its tally.", {OK: PollAsSeen}, "optional", codes=("NOT_FOUND",)),
     "GET /join/{code}": Call(
-        "A poll and its tally, by its join code.", {OK: PollAsSeen}, "optional", codes=("NOT_FOUND",)
+        "A poll and its tally, by its join code.",
+        {OK: PollAsSeen},
+        "optional",
+        codes=("NOT_FOUND", "RATE_LIMITED"),
     ),
     "PATCH /polls/{poll_id}": Call(
         "Edit a poll.", {OK: OnePoll}, takes=PollEdit, codes=(*_OWNER, "POLL_LOCKED", "POLL_CLOSED")

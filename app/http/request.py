@@ -54,6 +54,11 @@ async def raw_body(request: Request, limit: int, seconds: float, on_bytes: Calla
     return await _read(request, limit, seconds, on_bytes)
 
 
+def client_of(request: Request) -> str | None:
+    """The address that the request comes from."""
+    return request.client.host if request.client else None
+
+
 def path_id(request: Request) -> str:
     """The poll's id in the path; a malformed one is ``NOT_FOUND``."""
     value: str = request.path_params["poll_id"]

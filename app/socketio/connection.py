@@ -24,8 +24,14 @@ class SocketIOConnection:
     """
 
     def __init__(
-        self, socket: Any, home: Rooms[Any, Any], rate_limit: TokenBucket, abort: Callable[[], None] | None
+        self,
+        socket: Any,
+        home: Rooms[Any, Any],
+        rate_limit: TokenBucket,
+        abort: Callable[[], None] | None,
+        client: str | None,
     ) -> None:
+        self.client = client
         self._socket = socket
         self.outbox: PacketQueue = socket.queue
         self.home = home

@@ -125,7 +125,11 @@ class Gateway:
         scope[SESSION] = engine_id
         socket = self._server.eio.sockets[engine_id]
         connection = SocketIOConnection(
-            socket, self._rooms, TokenBucket(self._message_rate), _abort_of(scope)
+            socket,
+            self._rooms,
+            TokenBucket(self._message_rate),
+            _abort_of(scope),
+            scope["client"][0] if scope.get("client") else None,
         )
         connection.outbox.on_full = partial(self._registry.end, connection, CloseCode.TOO_SLOW)
         connection.forsake = partial(self._forsake, engine_id)

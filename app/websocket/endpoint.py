@@ -46,7 +46,8 @@ def endpoint(
             return
         attach = websocket.scope.get("extensions", {}).get("pollroom.wire")
         wire = attach() if attach else AsgiWire(websocket)
-        socket = Socket(wire, rooms, events.on_message, limits, clock)
+        client = websocket.client
+        socket = Socket(wire, rooms, events.on_message, limits, clock, client.host if client else None)
         wire.listener = socket
         registry.add(socket)
         if (token := header_token(websocket)) is not None:

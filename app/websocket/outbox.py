@@ -50,6 +50,7 @@ class Outbox:
         "_changes",
         "_updates",
         "backlog",
+        "client",
         "closed",
         "direct",
         "home",
@@ -64,6 +65,7 @@ class Outbox:
         self.id = connection_id
         self.home = home
         self.wire = wire
+        self.client: str | None = None
         self.identity: Identity | None = None
         self.rooms: dict[str, Role] = {}
         self.closed = False

@@ -41,10 +41,12 @@ class Socket(Outbox):
         handle: "Callable[[Socket, bytes], None]",
         limits: Limits,
         clock: Clock,
+        client: str | None,
     ) -> None:
         """``handle`` is called with each whole text message."""
         super().__init__(secrets.token_urlsafe(9), wire, rooms)
         self._handle = handle
+        self.client = client
         self.inbox: deque[ClientMessage] = deque()
         self.worker: asyncio.Task[None] | None = None
         self.rate_limit = TokenBucket(limits.message_rate)

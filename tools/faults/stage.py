@@ -23,6 +23,7 @@ from tools.servers import DURABLE, MariaDB, RedisServer, Server, free_port, redi
 SETTINGS = {
     "JWT_SECRET": "a secret of the faults, and nothing else",
     "MESSAGE_RATE": "0",
+    "GUEST_RATE": "0",
     "DRAIN_SECONDS": "1",
     "ACCESS_TOKEN_SECONDS": "86400",
     "LOG_LEVEL": "warning",

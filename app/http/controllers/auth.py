@@ -9,7 +9,7 @@ from ...domain.users import Guest, Login, Refresh, Register, UserView
 from ...domain.values import Camel
 from ...services.accounts.sessions import Sessions
 from ..middleware import Bearer, Reply, no_content, reply
-from ..request import body, optional_body
+from ..request import body, client_of, optional_body
 
 _REGISTER: Final = msgspec.json.Decoder(Register)
 _LOGIN: Final = msgspec.json.Decoder(Login)
@@ -28,19 +28,20 @@ class AuthController:
 
     async def register(self, request: Request) -> Reply:
         self._bearer.optional(request)
-        return reply(201, await self._auth.register(await body(request, _REGISTER)))
+        return reply(201, await self._auth.register(await body(request, _REGISTER), client_of(request)))
 
     async def login(self, request: Request) -> Reply:
         self._bearer.optional(request)
-        return reply(200, await self._auth.login(await body(request, _LOGIN)))
+        return reply(200, await self._auth.login(await body(request, _LOGIN), client_of(request)))
 
     async def refresh(self, request: Request) -> Reply:
         self._bearer.optional(request)
-        return reply(200, await self._auth.refresh(await body(request, _REFRESH)))
+        return reply(200, await self._auth.refresh(await body(request, _REFRESH), client_of(request)))
 
     async def guest(self, request: Request) -> Reply:
         self._bearer.optional(request)
-        return reply(201, await self._auth.guest(await optional_body(request, _GUEST) or Guest()))
+        form = await optional_body(request, _GUEST)
+        return reply(201, await self._auth.guest(form or Guest(), client_of(request)))
 
     async def logout(self, request: Request) -> Reply:
         await self._auth.logout(self._bearer.required(request))

@@ -12,7 +12,7 @@ from ...domain.values import Camel, rfc3339
 from ...domain.vote_forms import VoteForm
 from ...services.voting.votes import Votes
 from ..middleware import Bearer, Reply, reply
-from ..request import ballot_key, body, path_code, path_id
+from ..request import ballot_key, body, client_of, path_code, path_id
 from ..results_csv import results_csv
 
 _CSV: Final = [
@@ -71,7 +71,9 @@ class VoteController:
     async def join(self, request: Request) -> Reply:
         identity = self._bearer.optional(request)
         return _as_seen(
-            await self._votes.look(identity, await self._votes.find(identity, path_code(request)))
+            await self._votes.look(
+                identity, await self._votes.find(identity, path_code(request), client_of(request))
+            )
         )
 
     async def results(self, request: Request) -> Reply:

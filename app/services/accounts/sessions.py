@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-from ...domain.credentials import check_password, clean_email, clean_name
+from ...domain.credentials import MAX_EMAIL, check_password, clean_email, clean_name
 from ...domain.errors import DuplicateKey, Fields, PollroomError
 from ...domain.users import Guest, Identity, Login, Refresh, Register, Session, User, UserView
 from ...domain.values import is_id, new_id
@@ -15,7 +15,9 @@ from ...ports.database import Database, Queries
 from ...ports.messaging import Bus
 from ...repositories import users as model
 from ...utils import logger
+from ...utils.client_address import network_of
 from .access_tokens import AccessTokens
+from .budgets import Budgets
 from .password_hashing import PasswordHashing
 
 CHANNEL: Final = "sessions"
@@ -32,6 +34,7 @@ class Sessions:
 
     Who serves calls ``refresh_revoked`` before the first request, after each reconnect of the bus and every 5 s, and
     subscribes ``on_revoked`` to ``CHANNEL``. ``on_logout`` is called once with each session id that was revoked.
+    ``client``: the address of who asks, none where there is none.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Sessions:
         grace_seconds: float,
         session_seconds: float,
         hasher: PasswordHashing,
+        budgets: Budgets,
     ) -> None:
         self._database = database
         self._bus = bus
@@ -54,14 +58,16 @@ class Sessions:
         self._grace_ms = round(grace_seconds * 1000)
         self._session_ms = round(session_seconds * 1000)
         self._hasher = hasher
+        self._budgets = budgets
         # Session id -> when this process learned of it, oldest first.
         self._revoked: dict[str, int] = {}
         self._revoked_until = 0
         self._refreshing = asyncio.Lock()
         self.on_logout: list[Callable[[str], None]] = []
 
-    async def register(self, body: Register) -> Session:
+    async def register(self, body: Register, client: str | None = None) -> Session:
         """``VALIDATION_FAILED``, ``EMAIL_TAKEN``; ``RATE_LIMITED`` where too many passwords wait."""
+        await self._budgets.take("register", client)
         fields = Fields()
         email = fields.take(lambda: clean_email(body.email), "")
         name = fields.take(lambda: clean_name(body.name), None)
@@ -77,32 +83,37 @@ class Sessions:
         except DuplicateKey:
             raise PollroomError("EMAIL_TAKEN") from None
 
-    async def login(self, body: Login) -> Session:
+    async def login(self, body: Login, client: str | None = None) -> Session:
         """``INVALID_CREDENTIALS`` alike, and as slowly, for an unknown user and a wrong password."""
+        await self._budgets.take("login", client)
         try:
-            known = await model.find_login(self._database, clean_email(body.email))
-        except PollroomError as error:
-            if error.code != "VALIDATION_FAILED":
-                raise
-            known = None  # No account has such an e-mail.
+            email = clean_email(body.email)
+        except PollroomError:
+            email = ""  # no account has it
+        if client is not None:
+            account = email or body.email.strip().lower()[:MAX_EMAIL]
+            await self._budgets.take("login_account", client, f"{network_of(client)} {account}")
+        known = await model.find_login(self._database, email)
         if not await self._hasher.verify(known and known[1], body.password) or known is None:
             raise PollroomError("INVALID_CREDENTIALS")
         now = self._clock.now()
         async with self._database.transaction() as q:
             return await self._begin(q, known[0], now)
 
-    async def guest(self, body: Guest) -> Session:
+    async def guest(self, body: Guest, client: str | None = None) -> Session:
+        await self._budgets.take("guest", client)
         now = self._clock.now()
         user = User(new_id(), None, clean_name(body.name), True, now)
         async with self._database.transaction() as q:
             await model.insert_user(q, user, None)
             return await self._begin(q, user, now)
 
-    async def refresh(self, body: Refresh) -> Session:
+    async def refresh(self, body: Refresh, client: str | None = None) -> Session:
         """A new pair of the same session. ``UNAUTHENTICATED`` for an unknown, spent or revoked refresh token.
 
         Use after the grace means that two hold the token: the session is revoked, for both.
         """
+        await self._budgets.take("refresh", client)
         digest = _digest(body.refresh_token)
         async with self._database.transaction() as q:
             row = await model.lock_refresh(q, digest)

@@ -54,7 +54,7 @@ class Participants:
             raise invalid("pollId", "pollId or code is required, not both")
         poll_id = message.poll_id
         if poll_id is UNSET:
-            poll_id = await self._votes.find(connection.identity, str(message.code))
+            poll_id = await self._votes.find(connection.identity, str(message.code), connection.client)
         if poll_id not in connection.rooms and len(connection.rooms) >= MAX_ROOMS:
             raise PollroomError("RATE_LIMITED", "A socket joins at most 100 polls.", retry_after=1.0)
         return poll_id

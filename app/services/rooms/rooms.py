@@ -24,8 +24,12 @@ class Role(IntEnum):
 
 
 class Connection(Protocol):
-    """A connection of any transport. ``rooms`` maps a poll id to the role; ``in_flight`` counts unanswered ballots."""
+    """A connection of any transport. ``rooms`` maps a poll id to the role; ``in_flight`` counts unanswered ballots.
 
+    ``client``: the address that it comes from, none if unknown.
+    """
+
+    client: str | None
     identity: Identity | None
     rooms: dict[str, Role]
     closed: bool

@@ -8,12 +8,14 @@ from ...domain.errors import PollroomError
 from ...domain.users import Identity
 from ...domain.values import is_id, new_id
 from ...ports.ledger import Ledger
+from ..accounts.budgets import Budgets
 from ..polls.poll_reader import PollReader
 
 
 class Votes:
-    def __init__(self, ledger: Ledger, reader: PollReader) -> None:
+    def __init__(self, ledger: Ledger, reader: PollReader, budgets: Budgets) -> None:
         self._ledger = ledger
+        self._budgets = budgets
         self._reader = reader
 
     def cast(
@@ -46,6 +48,15 @@ class Votes:
         voter_id = identity.user.id if identity else None
         return self._reader.snapshot(await self._reader.read(poll_id, voter_id), voter_id)
 
-    async def find(self, identity: Identity | None, code: str) -> str:
-        """The id of the poll with this join code, without regard to case."""
-        return await self._reader.poll_id(code, identity.user.id if identity else None)
+    async def find(self, identity: Identity | None, code: str, client: str | None) -> str:
+        """The id of the poll with this join code, without regard to case.
+
+        Only codes of nothing cost ``client`` a call of its budget. Once that is spent, no code is looked up for it.
+        """
+        self._budgets.check("code_miss", client)
+        try:
+            return await self._reader.poll_id(code, identity.user.id if identity else None)
+        except PollroomError as error:
+            if error.code == "NOT_FOUND":
+                await self._budgets.take("code_miss", client)
+            raise

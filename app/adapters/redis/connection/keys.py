@@ -62,5 +62,9 @@ class Keys:
         """Temporary key of loaded ballots, until the poll is installed."""
         return f"{self.tag(self.partition(poll_id))}:filled:{token}"
 
+    def budget(self, key: str) -> str:
+        """When the next call of a budget is due; expires."""
+        return f"{self.tag(self.partition(key))}:budget:{key}"
+
     def feed(self, poll_id: str) -> str:
         return f"{self.tag(self.partition(poll_id))}:feed:{poll_id}"
