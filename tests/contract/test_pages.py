@@ -10,7 +10,7 @@ from tools.harness.http import Api, Person, ok, problem
 
 pytestmark = pytest.mark.anyio
 
-PAGES = ["/", "/p/K7MPRX", "/p/K7MPRX/embed", "/host", "/host/abc"]
+PAGES = ["/", "/p/K7MPRX", "/p/K7MPRX/screen", "/p/K7MPRX/embed", "/p/K7MPRX/check", "/host", "/host/abc"]
 FRAMED = "/p/K7MPRX/embed"
 
 

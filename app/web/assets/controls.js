@@ -1,15 +1,16 @@
 // What a host can do with a poll, for the host's page and for the keys of the screen.
 
-import { explain, safeShown, t, useState, warn } from "./ui.js";
+import { explain, setting, t, useState, warn } from "./ui.js";
 
 /** Whether a stranger in the hall sees no counts now. */
 export const hiddenFromHall = ({ resultsVisibility, status }) =>
     resultsVisibility === "owner" || (status !== "closed" && resultsVisibility !== "always");
 
-/** `actions`: buttons in order. `sure`: a question to answer first. `keyed`: acts by name. */
+/** `poll` may be null. `actions`: buttons in order. `acts`: the same by name. `sure`: a question to answer first. */
 export function useControls(client, poll, tally) {
     const [problem, fail] = useState(null);
     const [sure, ask] = useState(null);
+    if (!poll) return { actions: [], acts: {} };
     const hidden = hiddenFromHall(poll);
     const call = async (method, path, body) => {
         fail(null);
@@ -22,16 +23,15 @@ export function useControls(client, poll, tally) {
             return null;
         }
     };
-    const rule = safeShown(poll.id);
     const acts = {
         open: () => call("POST", "/open"),
         close: () => ask({ name: "close", text: t("sure_close", { n: tally.voters }), act: () => call("POST", "/close") }),
         show: () => {
-            rule.set(poll.resultsVisibility);
+            setting(`rule:${poll.id}`, poll.resultsVisibility);
             return call("PATCH", "", { resultsVisibility: "always" });
         },
         hide: () => {
-            const before = rule.get();
+            const before = setting(`rule:${poll.id}`);
             const again = before && hiddenFromHall({ ...poll, resultsVisibility: before }) ? before : "owner";
             return call("PATCH", "", { resultsVisibility: again });
         },

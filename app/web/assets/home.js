@@ -1,6 +1,6 @@
 // /: enter a code, or make a poll.
 
-import { Brand, Languages, Notice, html, newClient, render, root, t, useState, useTitle, warn } from "./ui.js";
+import { Brand, Languages, html, letter, newClient, render, root, t, useState, useTitle, warn } from "./ui.js";
 
 const client = newClient();
 
@@ -48,6 +48,7 @@ function App() {
                 </form>
                 <p id="code-wrong" class="wrong">${wrong}</p>
             </section>
+            <${Picture} />
             <section class="card make">
                 <div>
                     <h2>${t("make_title")}</h2>
@@ -58,5 +59,14 @@ function App() {
         </main>
     `;
 }
+
+/** What a poll looks like, for those who have not seen one. */
+const Picture = () => html`
+    <div class="picture card" aria-hidden="true">
+        ${[0, 1, 2].map((index) => html`
+            <p class="row"><span class="letter hue${index}">${letter(index)}</span><span class="track hue${index}"><span class="fill grow${index}"></span></span></p>
+        `)}
+    </div>
+`;
 
 render(html`<${App} />`, document.getElementById("app"));

@@ -1,7 +1,7 @@
 // Run one poll: open, close, show, hide, share.
 
 import {
-    Notice, Results, clock, explain, html, number, onLoopback, root, saveCsv, spaced, t, useEffect, useRoom, useState, useTitle, warn,
+    Notice, Results, clock, explain, html, number, root, saveCsv, t, useRoom, useState, useTitle, warn,
 } from "./ui.js";
 import { Share } from "./share.js";
 import { Options } from "./options.js";

@@ -1,6 +1,6 @@
 // The link for the audience: never localhost.
 
-import { Notice, audienceAddresses, html, onLoopback, root, shortAddress, spaced, t, useEffect, useState } from "./ui.js";
+import { Notice, audienceAddresses, html, root, shortAddress, spaced, t, useEffect, useState } from "./ui.js";
 import { generate } from "./qr.js";
 
 /** A QR code as one path; scanners want four quiet modules around it. */

@@ -5,7 +5,7 @@ import { Pollroom, safeStorage } from "./pollroom.js";
 
 export { html, render, useEffect, useRef, useState };
 
-const LANGUAGES = { en: "English" };
+const LANGUAGES = { en: "English", de: "Deutsch", es: "Español" };
 const LOOPBACK = /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/;
 const SPEAK_SECONDS = 15;
 
@@ -24,8 +24,8 @@ const texts = await (await fetch(new URL(`${language}.json`, import.meta.url))).
 const plural = new Intl.PluralRules(language);
 const numbers = new Intl.NumberFormat(language);
 const percents = new Intl.NumberFormat(language, { style: "percent" });
-const times = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
-const seconds = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const times = new Intl.DateTimeFormat(language, { timeStyle: "short" });
+const seconds = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
 
 /** The text of a key. `n` chooses the plural. */
 export function t(key, values = {}) {
@@ -285,8 +285,8 @@ export async function saveCsv(client, poll) {
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** The visibility that a poll had before its results were shown. */
-export const safeShown = (pollId) => ({
-    get: () => settings.get(`rule:${pollId}`),
-    set: (rule) => settings.set(`rule:${pollId}`, rule),
-});
+/** What this browser remembers for its person; with a value it is set. */
+export function setting(name, ...value) {
+    if (value.length) settings.set(name, value[0]);
+    return settings.get(name);
+}
