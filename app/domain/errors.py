@@ -25,6 +25,8 @@ MESSAGES: Final[Mapping[str, str]] = {
     "CHANGE_LIMIT": "This vote was changed too often.",
     "POLL_NOT_OPEN": "The poll is not open yet.",
     "POLL_CLOSED": "The poll is closed.",
+    "POLL_PAUSED": "Voting is paused.",
+    "NOTHING_TO_REVEAL": "No option of this poll is marked as correct.",
     "POLL_LOCKED": "Options and choice limits are fixed once somebody has voted.",
     "TOO_LARGE": "Too large.",
     "UNSUPPORTED_MEDIA": "This media type is not supported.",

@@ -97,11 +97,43 @@ def revise(rules: Rules, edit: PollEdit, *, now: int, opened: bool, closed: bool
         raise PollroomError("POLL_LOCKED")
     if closed and _fixed_when_closed(new) != _fixed_when_closed(rules):
         raise PollroomError("POLL_CLOSED")
+    if rules.revealed_at and new.correct != rules.correct:
+        raise PollroomError("POLL_LOCKED")
     if opened and new.opens_at != rules.opens_at:
         raise invalid("opensAt", "cannot change once the poll is open")
     if _times(new) != _times(rules):
         _check_closing(new, now)
-    return rules if new == rules else replace(new, version=rules.version + 1)
+    if new == rules:
+        return rules
+    # Nobody may notice a change of what is correct: the version, and with it seq, stays.
+    silent = _without_answers(new) == _without_answers(rules)
+    return new if silent else replace(new, version=rules.version + 1)
+
+
+def repeat(rules: Rules, *, draft: bool, now: int) -> Rules:
+    """The rules of another round: a copy with IDs of its own and without times."""
+    return replace(
+        rules,
+        id=new_id(),
+        code=new_code(),
+        version=1,
+        seq=0,
+        options=tuple(replace(option, id=new_id()) for option in rules.options),
+        draft=draft,
+        opens_at=None,
+        closes_at=None,
+        closed_at=None,
+        deleted_at=None,
+        created_at=now,
+        paused=False,
+        revealed_at=None,
+        round=rules.round + 1,
+        previous_id=rules.id,
+    )
+
+
+def _without_answers(rules: Rules) -> Rules:
+    return replace(rules, options=tuple(replace(option, correct=False) for option in rules.options))
 
 
 def _choice_rules(rules: Rules) -> tuple[object, ...]:
@@ -145,7 +177,7 @@ def _description(text: str | None) -> str | None:
 
 
 def _options(wanted: Sequence[str | NewOption], standing: Sequence[Option]) -> tuple[Option, ...]:
-    """Options with an unchanged label keep their id and image. Their labels are not tested again."""
+    """Options with an unchanged label keep their id, image and ``correct``. Their labels are not tested again."""
     known = {option.label: option for option in standing}
     sent = [option if isinstance(option, str) else option.label for option in wanted]
     if not 2 <= len(sent) <= MAX_OPTIONS:
@@ -160,7 +192,14 @@ def _options(wanted: Sequence[str | NewOption], standing: Sequence[Option]) -> t
         alike.add(as_seen(label))
     if len(set(kept)) < len(kept):
         raise invalid("options", "must have different labels")
-    return tuple(known.get(label) or Option(new_id(), label) for label in labels)
+    options = [known.get(label) or Option(new_id(), label) for label in labels]
+    return tuple(_marked(option, asked) for option, asked in zip(options, wanted, strict=True))
+
+
+def _marked(option: Option, asked: str | NewOption) -> Option:
+    if isinstance(asked, str) or asked.correct is UNSET:
+        return option
+    return replace(option, correct=bool(asked.correct))
 
 
 def _time(field: str, at: datetime | None) -> int | None:

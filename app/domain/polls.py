@@ -21,11 +21,12 @@ _IMAGE_FILE: Final = re.compile(r"[A-Za-z0-9_-]{17}-(1024|256)\.webp")
 
 
 class Option(Struct, frozen=True):
-    """``image``: id of the stored image (see ``image_files``), null without one."""
+    """``image``: id of the stored image (see ``image_files``), null without one. ``correct``: secret until revealed."""
 
     id: str
     label: str
     image: str | None = None
+    correct: bool = False
 
 
 class Rules(Struct, frozen=True):
@@ -54,6 +55,15 @@ class Rules(Struct, frozen=True):
     closed_at: int | None
     deleted_at: int | None
     created_at: int
+    paused: bool = False
+    revealed_at: int | None = None
+    round: int = 1
+    previous_id: str | None = None
+
+    @property
+    def correct(self) -> list[str]:
+        """IDs of the correct options: for the owner, and for everybody once ``revealed_at`` is set."""
+        return [option.id for option in self.options if option.correct]
 
 
 class OptionView(Camel):
@@ -63,8 +73,13 @@ class OptionView(Camel):
     thumbnail_url: str | None = None
 
 
+class Revealed(Camel):
+    at: str
+    correct_option_ids: list[str]
+
+
 class PollView(Camel):
-    """``poll`` of the contract."""
+    """``poll`` of the contract. ``correct_option_ids``: in HTTP answers to the owner alone."""
 
     id: str
     code: str
@@ -81,6 +96,14 @@ class PollView(Camel):
     opens_at: str | None
     closes_at: str | None
     created_at: str
+    paused: bool
+    round: int
+    previous_poll_id: str | None
+    deck_id: str | None
+    revealed: Revealed | None
+    verifiable: bool
+    commitment: None
+    correct_option_ids: list[str] | UnsetType = UNSET
 
 
 def image_files(image: str) -> tuple[str, str]:
@@ -118,11 +141,21 @@ def view(
         opens_at=optional_rfc3339(opens_at),
         closes_at=optional_rfc3339(closes_at),
         created_at=rfc3339(rules.created_at),
+        paused=rules.paused and status == "open",
+        round=rules.round,
+        previous_poll_id=rules.previous_id,
+        deck_id=None,
+        revealed=Revealed(rfc3339(rules.revealed_at), rules.correct) if rules.revealed_at else None,
+        verifiable=False,
+        commitment=None,
     )
 
 
 class NewOption(Camel):
+    """``correct``: absent leaves it, null clears it."""
+
     label: str
+    correct: bool | None | UnsetType = UNSET
 
 
 Int = Annotated[int, Meta(ge=1, le=MAX_OPTIONS)]
@@ -142,6 +175,12 @@ class NewPoll(Camel):
     guests: bool | None = None
     opens_at: Time | None = None
     closes_at: Time | None = None
+    draft: bool | None = None
+
+
+class NewRound(Camel):
+    """Body of ``POST /polls/{id}/again``."""
+
     draft: bool | None = None
 
 

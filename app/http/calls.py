@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from ..domain.ballots import VoteAccepted, VoteRetracted
-from ..domain.polls import NewPoll, PollEdit
+from ..domain.polls import NewPoll, NewRound, PollEdit
 from ..domain.users import Guest, Login, Refresh, Register, Session
 from ..domain.vote_forms import VoteForm
 from .controllers.auth import Me
@@ -63,6 +63,7 @@ _BALLOT: Final = (
     "BALLOT_ID_REUSED",
     "POLL_NOT_OPEN",
     "POLL_CLOSED",
+    "POLL_PAUSED",
     "CHANGE_NOT_ALLOWED",
     "CHANGE_LIMIT",
 )
@@ -123,6 +124,25 @@ CALLS: Final[dict[str, Call]] = {
     "POST /polls/{poll_id}/open": Call("Open it now.", {OK: PollAndTally}, codes=(*_OWNER, "POLL_CLOSED")),
     "POST /polls/{poll_id}/close": Call(
         "Close it now, for good.", {OK: PollAndTally}, codes=(*_OWNER, "POLL_NOT_OPEN")
+    ),
+    "POST /polls/{poll_id}/pause": Call(
+        "Accept no ballots for now.", {OK: PollAndTally}, codes=(*_OWNER, "POLL_NOT_OPEN", "POLL_CLOSED")
+    ),
+    "POST /polls/{poll_id}/resume": Call(
+        "Accept ballots again.", {OK: PollAndTally}, codes=(*_OWNER, "POLL_NOT_OPEN", "POLL_CLOSED")
+    ),
+    "POST /polls/{poll_id}/reveal": Call(
+        "Close it if it is open, and show everybody which options are correct.",
+        {OK: PollAndTally},
+        codes=(*_OWNER, "POLL_NOT_OPEN", "NOTHING_TO_REVEAL"),
+    ),
+    "POST /polls/{poll_id}/again": Call(
+        "Create another round: a copy of the poll; 200 for a retry.",
+        {CREATED: OnePoll, OK: OnePoll},
+        takes=NewRound,
+        may_be_empty=True,
+        parameters=_POLL_KEY,
+        codes=_OWNER,
     ),
     "POST /polls/{poll_id}/votes": Call(
         "Cast a ballot; 200 when repeated.",

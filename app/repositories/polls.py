@@ -1,6 +1,6 @@
 """The queries of ``sql/queries/poll.sql``: the rules of polls, their options. Times in ms since the epoch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -53,11 +53,17 @@ async def insert(q: Queries, rules: Rules, request_key: str | None) -> None:
 async def update(q: Queries, rules: Rules) -> None:
     """In a transaction: all that its owner may set, ``version`` and the options."""
     columns = _columns(rules)
-    for name in ("code", "owner_id", "seq", "closed_at", "deleted_at", "created_at"):
+    for name in ("code", "owner_id", "seq", "closed_at", "deleted_at", "created_at", "round", "previous_id"):
         del columns[name]
     await q.run("poll.update", **columns)
     await q.run("option.delete_of_poll", poll_id=rules.id)
     await _insert_options(q, rules)
+
+
+async def users_of_images(q: Queries, images: Collection[str]) -> list[tuple[str, str]]:
+    """Each image with each poll that shows it. Rounds of a poll share images."""
+    rows = await q.all("option.users_of_images", images=msgspec.json.encode(sorted(images)).decode())
+    return [(row["image"], row["poll_id"]) for row in rows]
 
 
 async def forget_key(q: Queries, poll_id: str) -> None:
@@ -88,6 +94,7 @@ async def _insert_options(q: Queries, rules: Rules) -> None:
             "position": position,
             "label": option.label,
             "image": option.image,
+            "correct": option.correct,
         }
         for position, option in enumerate(rules.options)
     ]
@@ -116,7 +123,7 @@ def _one(rows: Sequence[Mapping[str, Any]]) -> Rules:
         question=first["question"],
         description=first["description"],
         options=tuple(
-            Option(row["option_id"], row["label"], row["image"])
+            Option(row["option_id"], row["label"], row["image"], bool(row["correct"]))
             for row in rows
             if row["option_id"] is not None
         ),
@@ -131,4 +138,8 @@ def _one(rows: Sequence[Mapping[str, Any]]) -> Rules:
         closed_at=first["closed_at"],
         deleted_at=first["deleted_at"],
         created_at=first["created_at"],
+        paused=bool(first["paused"]),
+        revealed_at=first["revealed_at"],
+        round=first["round"],
+        previous_id=first["previous_id"],
     )

@@ -15,7 +15,7 @@ BASE: dict[str, Any] = {"question": "Tea or coffee?", "options": ["Tea", "Coffee
 
 async def test_a_poll_has_its_defaults(api: Api, owner: Person) -> None:
     poll = ok(await api.post("/polls", BASE, owner), 201)["poll"]
-    check_poll(poll)
+    check_poll(poll, answers=True)
     shown = {
         name: value for name, value in poll.items() if name not in ("id", "code", "options", "createdAt")
     }
@@ -31,6 +31,14 @@ async def test_a_poll_has_its_defaults(api: Api, owner: Person) -> None:
         "status": "open",
         "opensAt": None,
         "closesAt": None,
+        "paused": False,
+        "round": 1,
+        "previousPollId": None,
+        "deckId": None,
+        "revealed": None,
+        "verifiable": False,
+        "commitment": None,
+        "correctOptionIds": [],
     }
     assert [option["label"] for option in poll["options"]] == ["Tea", "Coffee"]
     assert [(o["imageUrl"], o["thumbnailUrl"]) for o in poll["options"]] == [(None, None)] * 2
@@ -65,7 +73,7 @@ async def test_a_poll_keeps_what_it_was_given(api: Api, owner: Person) -> None:
         "closesAt": ahead(2000),
     }
     poll = await api.poll(owner, **fields)
-    state = await api.state(poll)
+    state = await api.state(poll, owner)
     assert state["poll"] == poll
     assert [option["label"] for option in poll["options"]] == ["a", "A", "ä 🙂"]
     assert {n: poll[n] for n in fields if n != "options"} == {

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tools.harness.http import Answer, Api, Person, ok, problem
-from tools.harness.shapes import counted, option_ids
+from tools.harness.shapes import counted, option_ids, public
 from tools.harness.wait import SOON, ahead, eventually, now, parse
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +20,7 @@ async def test_opening_a_draft_opens_it_now(api: Api, owner: Person) -> None:
     assert body["poll"]["status"] == "open"
     assert abs((parse(body["poll"]["opensAt"]) - now()).total_seconds()) < 5
     assert body["tally"]["seq"] > before["seq"]
-    assert await api.state(poll) == body | {"yourVote": None}
+    assert await api.state(poll, owner) == body | {"yourVote": None}
 
 
 async def test_opening_a_scheduled_poll_opens_it_now(api: Api, owner: Person, guest: Person) -> None:
@@ -45,10 +45,10 @@ async def test_opening_a_draft_with_an_opens_at_to_come_opens_it_now(api: Api, o
 async def test_opening_an_open_poll_leaves_it_unchanged(api: Api, owner: Person) -> None:
     for fields in ({}, {"opensAt": "2020-01-01T00:00:00Z"}):
         poll = await api.poll(owner, **fields)
-        before = await api.state(poll)
+        before = await api.state(poll, owner)
         body = await api.open(owner, poll)
         assert body | {"yourVote": None} == before
-        assert await api.state(poll) == before
+        assert await api.state(poll, owner) == before
 
 
 async def test_opening_a_closed_poll_is_poll_closed(api: Api, owner: Person) -> None:
@@ -68,7 +68,7 @@ async def test_closing_an_open_poll_closes_it_now(api: Api, owner: Person) -> No
     assert abs((parse(body["poll"]["closesAt"]) - now()).total_seconds()) < 5
     assert body["tally"]["final"] is True
     assert body["tally"]["seq"] > before["seq"]
-    assert await api.state(poll) == body | {"yourVote": None}
+    assert await api.state(poll, owner) == body | {"yourVote": None}
 
 
 async def test_closing_a_closed_poll_leaves_it_unchanged(api: Api, owner: Person) -> None:
@@ -112,7 +112,7 @@ async def test_opening_sends_poll_changed_to_the_room(api: Api, owner: Person, w
         for sock, poll in ((watcher, scheduled), (mine, draft)):
             body = await api.open(owner, poll)
             changed = await sock.expect("POLL_CHANGED", poll={"id": poll["id"]})
-            assert (changed["poll"], changed["tally"]) == (body["poll"], body["tally"])
+            assert (changed["poll"], changed["tally"]) == (public(body["poll"]), body["tally"])
         assert watcher.since(0, "POLL_CHANGED")[0]["tally"]["seq"] > before["seq"]
 
 
@@ -123,7 +123,7 @@ async def test_closing_sends_poll_changed_with_the_final_tally(api: Api, owner: 
         await sock.join(poll)
         body = await api.close(owner, poll)
         changed = await sock.expect("POLL_CHANGED")
-        assert (changed["poll"], changed["tally"]) == (body["poll"], body["tally"])
+        assert (changed["poll"], changed["tally"]) == (public(body["poll"]), body["tally"])
         assert changed["tally"]["final"] is True
 
 
@@ -149,7 +149,7 @@ async def test_a_scheduled_poll_opens_by_the_clock_and_tells_its_room(
         assert state["poll"]["status"] == "scheduled"
         (await sock.vote(poll["id"], option_ids(poll)[:1], id="early")).refused("POLL_NOT_OPEN")
         changed = await sock.expect("POLL_CHANGED")
-        assert changed["poll"] == poll | {"status": "open"}
+        assert changed["poll"] == public(poll) | {"status": "open"}
         assert changed["tally"]["seq"] > state["tally"]["seq"]
         assert parse(changed["serverTime"]) >= parse(poll["opensAt"])
         assert (parse(changed["serverTime"]) - parse(poll["opensAt"])).total_seconds() < 1
@@ -165,7 +165,7 @@ async def test_a_poll_closes_by_the_clock_and_tells_its_room(
         await sock.join(poll)
         vote = (await sock.vote(poll["id"], option_ids(poll)[:1], id="timely")).fresh()
         changed = await sock.expect("POLL_CHANGED")
-        assert changed["poll"] == poll | {"status": "closed"}
+        assert changed["poll"] == public(poll) | {"status": "closed"}
         assert (changed["tally"]["final"], changed["tally"]["voters"]) == (True, 1)
         assert counted(changed["tally"]) == {option_ids(poll)[0]: 1}
         assert changed["tally"]["seq"] > vote["seq"]

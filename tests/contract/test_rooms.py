@@ -8,7 +8,7 @@ import pytest
 
 from tools.harness.http import Api, Person, ok, problem
 from tools.harness.process import Server
-from tools.harness.shapes import counted, option_ids
+from tools.harness.shapes import counted, option_ids, public
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ async def test_joining_by_id_or_code_is_answered_with_the_whole_state(
         async with ws() as sock:
             await sock.send({"type": "JOIN_POLL"} | field)
             state = await sock.expect("POLL_STATE")
-            assert state["poll"] == poll
+            assert state["poll"] == public(poll)
             assert state["tally"] == await api.tally(poll)
             assert state["yourVote"] is None
 

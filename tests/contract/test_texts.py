@@ -110,7 +110,7 @@ async def test_every_wrong_field_is_named_at_once(api: Api, owner: Person) -> No
     typed = {"question": 1, "options": "a", "resultsVisibility": "never", "colour": "red"}
     assert problem(await api.post("/polls", typed, owner), "VALIDATION_FAILED")["fields"] == {
         "question": "must be a string",
-        "options": "must be an array, each item a string or an object with label",
+        "options": "must be an array, each item a string or an object with label, correct",
         "resultsVisibility": "must be one of: always, after_vote, after_close, owner",
         "colour": "is not a known field",
     }

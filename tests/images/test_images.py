@@ -11,6 +11,7 @@ from tests.images.conftest import ImageClient, Kept
 from tests.images.samples import BOMBS, FORMATS, REFUSED, image, noise, opened
 from tools.harness.http import Api, Person, ok, problem
 from tools.harness.process import Server
+from tools.harness.shapes import public
 from tools.harness.wait import ahead, eventually
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +62,7 @@ async def test_putting_and_deleting_raise_seq_and_send_poll_changed(
         assert (await editor.drop(poll)).status_code == 204
         again = await socket.expect("POLL_CHANGED")
         assert again["tally"]["seq"] > changed["tally"]["seq"]
-        assert again["poll"] == poll
+        assert again["poll"] == public(poll)
 
 
 async def test_after_votes_and_when_closed(
@@ -209,7 +210,7 @@ async def test_refused_and_nothing_stored(
     before = kept.names()
     problem(await editor.put(poll, REFUSED[name]()), "UNSUPPORTED_MEDIA")
     assert kept.names() <= before
-    assert (await api.state(poll))["poll"] == poll
+    assert (await api.state(poll))["poll"] == public(poll)
 
 
 @pytest.mark.parametrize("name", list(BOMBS))
@@ -344,3 +345,22 @@ async def test_received_bytes_of_all_uploads_are_limited(api: Api, editor: Image
 
 async def test_readyz_says_where_images_are(server: Server) -> None:
     assert server.readiness()[1]["checks"]["images"]["detail"].startswith("kept in")
+
+
+async def test_rounds_share_image_files_until_the_last_one_is_gone(
+    api: Api, owner: Person, editor: ImageClient, kept: Kept
+) -> None:
+    poll = await api.poll(owner)
+    before = kept.names()
+    shown = await editor.give(poll, image())
+    files = kept.names() - before
+    second = (await api.post(f"/polls/{poll['id']}/again", None, owner)).json()["poll"]
+    assert second["options"][0]["imageUrl"] == shown["imageUrl"]
+    ok(await api.delete(f"/polls/{poll['id']}", owner), 204)
+    assert kept.names() >= files and len(files) == 2
+    ok(await api.delete(f"/polls/{second['id']}", owner), 204)
+
+    async def left() -> set[str]:
+        return kept.names() & files
+
+    await eventually(left, lambda found: not found)

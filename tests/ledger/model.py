@@ -122,6 +122,8 @@ class Poll:
             return "POLL_CLOSED"
         if not self.opened:
             return "POLL_NOT_OPEN"
+        if rules.paused:
+            return "POLL_PAUSED"
         if not ballot.retract:
             if not set(ballot.choices) <= {option.id for option in rules.options}:
                 return "INVALID_OPTION"

@@ -187,6 +187,10 @@ class LedgerMachine(RuleBasedStateMachine):
             poll, [one for one in batch if one.poll_id == poll], allow_change=allow_change, guests=guests
         )
 
+    @rule(poll=polls, paused=st.booleans(), batch=st.lists(ballots, max_size=3))
+    def pause(self, poll: str, paused: bool, batch: list[Ballot]) -> None:
+        self._edit(poll, [one for one in batch if one.poll_id == poll], paused=paused)
+
     @rule(poll=polls, low_high=limits, count=st.sampled_from([4, 3]), shift=st.booleans())
     def edit_choices(self, poll: str, low_high: tuple[int, int], count: int, shift: bool) -> None:
         """Options and limits, before the first vote."""

@@ -26,6 +26,8 @@ STATUS = {
     "POLL_NOT_OPEN": 409,
     "POLL_CLOSED": 409,
     "POLL_LOCKED": 409,
+    "POLL_PAUSED": 409,
+    "NOTHING_TO_REVEAL": 409,
     "TOO_LARGE": 413,
     "UNSUPPORTED_MEDIA": 415,
     "INVALID_OPTION": 422,
@@ -44,7 +46,8 @@ YOUR_VOTE = {"id", "optionIds", "seq", "castAt"}
 OPTION = {"id", "label", "imageUrl", "thumbnailUrl"}
 POLL = {
     "id", "code", "ownerId", "question", "description", "options", "minChoices", "maxChoices",
-    "resultsVisibility", "allowChange", "guests", "status", "opensAt", "closesAt", "createdAt",
+    "resultsVisibility", "allowChange", "guests", "status", "opensAt", "closesAt", "createdAt", "paused", "round",
+    "previousPollId", "deckId", "revealed", "verifiable", "commitment",
 }  # fmt: skip
 FRAMES: dict[str, set[str]] = {
     "WELCOME": {"serverTime", "connectionId", "maxMessageBytes", "pingInterval", "reconnect", "features"},
@@ -82,7 +85,11 @@ def check_session(body: dict[str, Any]) -> None:
     assert body["accessToken"] != body["refreshToken"]
 
 
-def check_poll(poll: dict[str, Any]) -> None:
+def check_poll(poll: dict[str, Any], *, answers: bool = False) -> None:
+    """``answers``: the owner of the poll may have asked, over HTTP."""
+    if answers and "correctOptionIds" in poll:
+        assert set(poll["correctOptionIds"]) <= set(option_ids(poll)), poll
+        poll = public(poll)
     assert set(poll) == POLL, set(poll) ^ POLL
     assert ID.match(poll["id"]) and ID.match(poll["ownerId"]) and CODE.match(poll["code"]), poll
     for option in poll["options"]:
@@ -167,7 +174,8 @@ class Memory:
             return
         poll = body.get("poll")
         if poll is not None:
-            check_poll(poll)
+            check_poll(poll, answers=True)
+            poll = public(poll)
         if "tally" in body:
             self.tally(poll["id"] if poll else body["pollId"], body["tally"], poll)
         if "yourVote" in body:
@@ -176,7 +184,7 @@ class Memory:
             check_session(body)
         if isinstance(body.get("items"), list):
             for item in body["items"]:
-                check_poll(item)
+                check_poll(item, answers=True)
 
 
 def poll_of(frame: dict[str, Any]) -> str | None:
@@ -191,3 +199,8 @@ def counted(tally: dict[str, Any]) -> dict[str, int]:
 
 def option_ids(poll: dict[str, Any]) -> list[str]:
     return [option["id"] for option in poll["options"]]
+
+
+def public(poll: dict[str, Any]) -> dict[str, Any]:
+    """A poll as others than its owner see it."""
+    return {name: value for name, value in poll.items() if name != "correctOptionIds"}

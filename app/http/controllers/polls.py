@@ -6,14 +6,15 @@ import msgspec
 from starlette.requests import Request
 
 from ...domain.ballots import Tally
-from ...domain.polls import NewPoll, PollEdit, PollView
+from ...domain.polls import NewPoll, NewRound, PollEdit, PollView
 from ...domain.values import Camel
 from ...services.polls.polls import Polls
 from ..middleware import Bearer, Reply, no_content, reply
-from ..request import MAX_POLL_BODY, body, page, path_id, poll_key
+from ..request import MAX_POLL_BODY, body, optional_body, page, path_id, poll_key
 
 _NEW: Final = msgspec.json.Decoder(NewPoll)
 _EDIT: Final = msgspec.json.Decoder(PollEdit)
+_ROUND: Final = msgspec.json.Decoder(NewRound)
 
 
 class OnePoll(Camel):
@@ -64,3 +65,22 @@ class PollController:
     async def close(self, request: Request) -> Reply:
         snapshot = await self._polls.close(self._bearer.required(request), path_id(request))
         return reply(200, PollAndTally(snapshot.poll, snapshot.tally))
+
+    async def pause(self, request: Request) -> Reply:
+        snapshot = await self._polls.pause(self._bearer.required(request), path_id(request), True)
+        return reply(200, PollAndTally(snapshot.poll, snapshot.tally))
+
+    async def resume(self, request: Request) -> Reply:
+        snapshot = await self._polls.pause(self._bearer.required(request), path_id(request), False)
+        return reply(200, PollAndTally(snapshot.poll, snapshot.tally))
+
+    async def reveal(self, request: Request) -> Reply:
+        snapshot = await self._polls.reveal(self._bearer.required(request), path_id(request))
+        return reply(200, PollAndTally(snapshot.poll, snapshot.tally))
+
+    async def again(self, request: Request) -> Reply:
+        identity = self._bearer.required(request)
+        key = poll_key(request)
+        form = await optional_body(request, _ROUND) or NewRound()
+        poll, created = await self._polls.again(identity, path_id(request), bool(form.draft), key)
+        return reply(201 if created else 200, OnePoll(poll))

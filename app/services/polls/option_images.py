@@ -103,9 +103,30 @@ class OptionImages:
             task.add_done_callback(lambda _: self._fetching.pop(name, None))
         return await asyncio.shield(task)
 
-    async def discard(self, images: Collection[str]) -> None:
-        """Delete images that no poll names any more. Waits for ``DISCARD_WAIT_SECONDS`` at most; failures are logged."""
-        await self._discard_files([name for image in images for name in image_files(image)])
+    async def discard(self, images: Collection[str], owner_id: str) -> None:
+        """Delete images that a poll of this owner no longer names, unless another round of it still does. Waits for
+        ``DISCARD_WAIT_SECONDS`` at most; failures are logged."""
+        if not images:
+            return
+        try:
+            unused = set(images)
+            for image, poll_id in await model.users_of_images(self._database, images):
+                if image in unused and await self._exists(poll_id, owner_id):
+                    unused.remove(image)
+        except PollroomError:
+            log.warning("images are left behind", images=sorted(images))
+        else:
+            await self._discard_files([name for image in unused for name in image_files(image)])
+
+    async def _exists(self, poll_id: str, owner_id: str) -> bool:
+        """SQL sees a deletion late."""
+        try:
+            await self._reader.read(poll_id, owner_id)
+        except PollroomError as error:
+            if error.code != "NOT_FOUND":
+                raise
+            return False
+        return True
 
     async def _discard_files(self, names: Collection[str]) -> None:
         if not names:
@@ -125,7 +146,8 @@ class OptionImages:
         except PollroomError:
             log.warning("images of a deleted poll are left behind", poll=poll_id)
         else:
-            await self.discard(named(rules) if rules else ())
+            if rules is not None:
+                await self.discard(named(rules), rules.owner_id)
 
     async def close(self) -> None:
         """Wait up to ``CLOSE_SECONDS`` for deletions to finish."""
@@ -177,7 +199,7 @@ class OptionImages:
 
         rules, _ = await self._editor.edit(poll_id, change)
         self._reader.remember(rules)
-        await self.discard([replaced] if replaced else ())
+        await self.discard([replaced] if replaced else (), rules.owner_id)
         return rules.options[_position(rules, option_id)]
 
     async def _take_back(self, poll_id: str, image: str, kept: Collection[str], error: BaseException) -> None:

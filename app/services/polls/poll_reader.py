@@ -67,6 +67,13 @@ class PollReader:
     def view(self, rules: Rules, state: PollState) -> PollView:
         return view(rules, state.status, state.opens or None, state.closes or None, self.address)
 
+    async def with_answers(self, snapshot: Snapshot, user_id: str | None) -> Snapshot:
+        """For the owner, the correct options as well. They change without a new version, so they are read from SQL."""
+        if snapshot.poll.owner_id == user_id:
+            rules = await polls.find(self._database, snapshot.poll.id)
+            snapshot.poll.correct_option_ids = rules.correct if rules else []
+        return snapshot
+
     def snapshot(self, reading: Reading, voter_id: str | None) -> Snapshot:
         """The reading as this voter may see it."""
         rules, state, standing = reading.rules, reading.state, reading.standing

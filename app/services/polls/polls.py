@@ -1,4 +1,4 @@
-"""Making, editing, opening, closing and deleting polls."""
+"""What owners do with polls."""
 
 import hashlib
 import hmac
@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from ...domain.ballots import PollState, Snapshot
 from ...domain.errors import DuplicateKey, PollroomError, invalid, unavailable
-from ...domain.poll_rules import compose, new_code, revise
+from ...domain.poll_rules import compose, new_code, repeat, revise
 from ...domain.polls import NewPoll, PollEdit, PollView, Rules, Status, view
 from ...domain.users import Identity
 from ...domain.values import is_id
@@ -50,7 +50,24 @@ class Polls:
         owner_id = identity.user.id
         if key is not None and (known := await self._made_with(owner_id, key)):
             return known, False
-        rules = compose(new, owner_id, self._clock.now())
+        return await self._insert(compose(new, owner_id, self._clock.now()), key)
+
+    async def again(
+        self, identity: Identity, poll_id: str, draft: bool, key: str | None
+    ) -> tuple[PollView, bool]:
+        """Another round of a poll, and whether it was made now. A ``key`` belongs to the poll."""
+        await self._reader.owned(poll_id, identity.user.id)
+        if key is not None:
+            # No key of a client begins like this.
+            key = f"\x01{poll_id}\x01{hashlib.sha256(key.encode()).hexdigest()}"
+            if known := await self._made_with(identity.user.id, key):
+                return known, False
+        rules = await model.find(self._database, poll_id)
+        if rules is None:
+            raise PollroomError("NOT_FOUND")
+        return await self._insert(repeat(rules, draft=draft, now=self._clock.now()), key)
+
+    async def _insert(self, rules: Rules, key: str | None) -> tuple[PollView, bool]:
         for _ in range(CODE_TRIES):
             try:
                 async with self._database.transaction() as queries:
@@ -58,14 +75,20 @@ class Polls:
                 break
             except DuplicateKey:
                 # Another request with the same key was faster, or the code is taken.
-                if key is not None and (known := await self._made_with(owner_id, key)):
+                if key is not None and (known := await self._made_with(rules.owner_id, key)):
                     return known, False
                 rules = replace(rules, code=new_code())
         else:
             raise unavailable()
         rules, state = await self._editor.edit(rules.id, None)
         self._reader.remember(rules)
-        return self._reader.view(rules, state), True
+        return self._owners(rules, state), True
+
+    def _owners(self, rules: Rules, state: PollState) -> PollView:
+        """The poll as its owner sees it. ``rules`` come from SQL just now."""
+        seen = self._reader.view(rules, state)
+        seen.correct_option_ids = rules.correct
+        return seen
 
     async def _made_with(self, owner_id: str, key: str) -> PollView | None:
         rules = await model.find_by_key(self._database, owner_id, key)
@@ -74,7 +97,7 @@ class Polls:
         try:
             if self._clock.now() - rules.created_at < KEY_LIFE_MS:
                 reading = await self._reader.read(rules.id, owner_id)
-                return self._reader.view(reading.rules, reading.state)
+                return self._owners(replace(reading.rules, options=rules.options), reading.state)
         except PollroomError as error:
             if error.code != "NOT_FOUND":
                 raise
@@ -96,7 +119,7 @@ class Polls:
     def _listed(self, rules: Rules, state: PollState | None) -> PollView | None:
         """None for a poll whose deletion SQL has not seen yet. What the ledger does not hold, SQL has whole."""
         if state is not None:
-            return None if state.deleted else self._reader.view(rules, state)
+            return None if state.deleted else self._owners(rules, state)
         now = self._clock.now()
         status: Status = "open"
         if rules.closed_at:
@@ -107,7 +130,9 @@ class Polls:
             status = "scheduled"
         elif rules.closes_at is not None and rules.closes_at <= now:
             status = "closed"
-        return view(rules, status, rules.opens_at, rules.closes_at, self._reader.address)
+        seen = view(rules, status, rules.opens_at, rules.closes_at, self._reader.address)
+        seen.correct_option_ids = rules.correct
+        return seen
 
     async def edit(self, identity: Identity, poll_id: str, edit: PollEdit) -> PollView:
         before: set[str] = set()
@@ -125,8 +150,8 @@ class Polls:
             )
 
         rules, state = await self._change(identity, poll_id, change)
-        await self._images.discard(before - named(rules))
-        return self._reader.view(rules, state)
+        await self._images.discard(before - named(rules), rules.owner_id)
+        return self._owners(rules, state)
 
     async def open(self, identity: Identity, poll_id: str) -> Snapshot:
         def change(rules: Rules, state: PollState) -> Rules:
@@ -137,19 +162,56 @@ class Polls:
                 return rules
             return replace(rules, draft=False, opens_at=state.now, version=rules.version + 1)
 
-        rules, state = await self._change(identity, poll_id, change)
-        return self._reader.snapshot(Reading(rules, state, None), identity.user.id)
+        return await self._changed(identity, poll_id, change)
+
+    async def pause(self, identity: Identity, poll_id: str, paused: bool) -> Snapshot:
+        """Stop accepting ballots, or go on. Returns when no later ballot can be accepted."""
+
+        def change(rules: Rules, state: PollState) -> Rules:
+            _check_opened(state)
+            if state.closed:
+                raise PollroomError("POLL_CLOSED")
+            return (
+                rules if rules.paused == paused else replace(rules, paused=paused, version=rules.version + 1)
+            )
+
+        return await self._changed(identity, poll_id, change)
 
     async def close(self, identity: Identity, poll_id: str) -> Snapshot:
         await self._reader.owned(poll_id, identity.user.id)
         await self._ledger.close(poll_id)
         reading = await self._reader.read(poll_id, identity.user.id)
-        return self._reader.snapshot(reading, identity.user.id)
+        snapshot = self._reader.snapshot(reading, identity.user.id)
+        return await self._reader.with_answers(snapshot, identity.user.id)
+
+    async def reveal(self, identity: Identity, poll_id: str) -> Snapshot:
+        """Close the poll if it is open, and show everybody which options are correct, for good."""
+
+        def change(rules: Rules, state: PollState) -> Rules:
+            if rules.revealed_at:
+                return rules
+            if not rules.correct:
+                raise PollroomError("NOTHING_TO_REVEAL")
+            return replace(rules, revealed_at=state.now, version=rules.version + 1)
+
+        reading = await self._reader.owned(poll_id, identity.user.id)
+        _check_opened(reading.state)
+        rules = await model.find(self._database, poll_id)
+        if rules is not None and not rules.correct:
+            raise PollroomError("NOTHING_TO_REVEAL")
+        await self._ledger.close(poll_id)
+        return await self._changed(identity, poll_id, change)
 
     async def delete(self, identity: Identity, poll_id: str) -> None:
         await self._reader.owned(poll_id, identity.user.id)
         await self._ledger.delete(poll_id)
         await self._images.discard_all(poll_id)
+
+    async def _changed(self, identity: Identity, poll_id: str, change: Change) -> Snapshot:
+        rules, state = await self._change(identity, poll_id, change)
+        snapshot = self._reader.snapshot(Reading(rules, state, None), identity.user.id)
+        snapshot.poll.correct_option_ids = rules.correct
+        return snapshot
 
     async def _change(self, identity: Identity, poll_id: str, change: Change) -> tuple[Rules, PollState]:
         await self._reader.owned(poll_id, identity.user.id)
@@ -168,3 +230,9 @@ class Polls:
         ):
             raise invalid("cursor", "is none of yours")
         return poll_id
+
+
+def _check_opened(state: PollState) -> None:
+    """A poll that closed was open."""
+    if not state.opened:
+        raise PollroomError("POLL_NOT_OPEN")

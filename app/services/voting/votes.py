@@ -46,7 +46,8 @@ class Votes:
     async def look(self, identity: Identity | None, poll_id: str) -> Snapshot:
         """The poll as this reader may see it."""
         voter_id = identity.user.id if identity else None
-        return self._reader.snapshot(await self._reader.read(poll_id, voter_id), voter_id)
+        snapshot = self._reader.snapshot(await self._reader.read(poll_id, voter_id), voter_id)
+        return await self._reader.with_answers(snapshot, voter_id)
 
     async def find(self, identity: Identity | None, code: str, client: str | None) -> str:
         """The id of the poll with this join code, without regard to case.

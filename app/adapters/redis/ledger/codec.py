@@ -8,7 +8,7 @@ import msgspec
 from ....domain.ballots import BallotRow, CurrentVote, Filled, PollState
 from ....domain.polls import Rules
 
-ALLOW_CHANGE, GUESTS, DRAFT = 1, 2, 4
+ALLOW_CHANGE, GUESTS, DRAFT, PAUSED = 1, 2, 4, 8
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(
@@ -20,7 +20,8 @@ _json = msgspec.json.Encoder().encode
 
 def pack_rules(rules: Rules, new_times: bool, filled: Filled | None) -> bytes:
     """Encode the rules for ``install``. ``filled``: counts of the loaded ballots, or ``None`` if none were loaded."""
-    flags = ALLOW_CHANGE * rules.allow_change + GUESTS * rules.guests + DRAFT * rules.draft
+    flags = ALLOW_CHANGE * rules.allow_change + GUESTS * rules.guests
+    flags += DRAFT * rules.draft + PAUSED * rules.paused
     return _encode(
         (
             rules.version,

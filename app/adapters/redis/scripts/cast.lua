@@ -68,6 +68,7 @@ local function cast(poll, voter, guest, id, retract, wanted)
   end
   if poll.closed > 0 then return {'POLL_CLOSED'} end
   if not poll.opened then return {'POLL_NOT_OPEN'} end
+  if poll.paused then return {'POLL_PAUSED'} end
   local choices = {}
   if not retract then
     names(poll)

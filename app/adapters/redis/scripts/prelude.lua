@@ -11,7 +11,7 @@ end
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local ALLOW_CHANGE, GUESTS, DRAFT = 1, 2, 4
+local ALLOW_CHANGE, GUESTS, DRAFT, PAUSED = 1, 2, 4, 8
 local FIELDS = {'seq', 'version', 'owner', 'opens', 'closes', 'opened', 'closed', 'deleted', 'flags', 'min', 'max',
   'options', 'accepted', 'hold', 'held_until'}
 
@@ -32,7 +32,7 @@ local function fetch(id, key, counts, ballots)
   poll.opens, poll.closes, poll.opened = tonumber(v[4]), tonumber(v[5]), v[6] == '1'
   poll.closed, poll.deleted = tonumber(v[7]), v[8] == '1'
   poll.allow_change, poll.guests = bit.band(flags, ALLOW_CHANGE) > 0, bit.band(flags, GUESTS) > 0
-  poll.draft = bit.band(flags, DRAFT) > 0
+  poll.draft, poll.paused = bit.band(flags, DRAFT) > 0, bit.band(flags, PAUSED) > 0
   poll.min, poll.max, poll.accepted = tonumber(v[10]), tonumber(v[11]), v[13] == '1'
   poll.options = v[12]
   return poll
