@@ -54,9 +54,10 @@ def ballot(n: int, choices: str = "1", voter: str = "v", **changes: object) -> B
 async def test_a_poll_is_read_as_it_was_written(database: SqlDatabase) -> None:
     poll = await add(database, rules(opens_at=1, closes_at=2, description="More", draft=True))
     assert await polls.find(database, poll.id) == poll
-    assert await polls.id_of_code(database, poll.code) == poll.id
+    assert await polls.id_of_code(database, poll.code, poll.owner_id) == (poll.id, True)
+    assert await polls.id_of_code(database, poll.code, "stranger") is None
     assert await polls.find(database, "nothing") is None
-    assert await polls.id_of_code(database, poll.code.lower()) is None
+    assert await polls.id_of_code(database, poll.code.lower(), poll.owner_id) is None
     async with database.transaction() as q:
         assert await polls.lock(q, poll.id) == poll
         assert await polls.lock(q, "nothing") is None
@@ -130,7 +131,7 @@ async def test_the_log_closes_and_deletes_once_and_seq_never_goes_down(database:
     assert found is not None
     assert (found.deleted_at, found.seq) == (600, 6)
     assert await polls.find_by_key(database, "owner", "key") is None
-    assert await polls.id_of_code(database, poll.code) is None
+    assert await polls.id_of_code(database, poll.code, poll.owner_id) is None
 
 
 async def test_seqs_of_many_polls_are_raised_at_once(database: SqlDatabase) -> None:

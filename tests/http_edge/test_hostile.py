@@ -10,7 +10,7 @@ from tools.hostile.run import Report, hostile
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 45.0
+SECONDS = 120.0
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Site:
     redis: RedisServer
     database_url: str | None
     partitions: int = 1
-    silence_seconds: float = 0.2
+    silence_seconds: float = field(default=0.2, kw_only=True)
 
     def settings(self, **more: str) -> Settings:
         environ = {
