@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ..adapters.image_processes import ImageProcesses
 from ..adapters.image_storage import LocalStorage, S3Storage
 from ..adapters.redis.connection.client import connect
 from ..adapters.redis.connection.clock import RedisClock
@@ -23,7 +24,9 @@ from ..adapters.sql.database import SqlDatabase
 from ..domain.errors import PollroomError
 from ..domain.values import new_id
 from ..repositories.relay_offsets import remove
+from ..services.polls.account_removal import AccountRemoval
 from ..services.polls.eviction import Eviction
+from ..services.polls.option_images import OptionImages
 from ..services.polls.poll_loader import PollLoader
 from ..services.polls.poll_reader import PollReader
 from ..services.recovery.ledger_watch import LedgerWatch
@@ -107,6 +110,10 @@ class Resources:
 
     def unloader(self) -> Eviction:
         return Eviction(self.database, self.shelf, self.settings.unload_after_seconds)
+
+    def account_removal(self) -> AccountRemoval:
+        images = OptionImages(self.database, self.editor, self.reader, self.storage, ImageProcesses())
+        return AccountRemoval(self.database, self.ledger, self.clock, images)
 
     def recounter(self) -> Recounter:
         return Recounter(self.database, self.ledger, self.restorer)
@@ -255,10 +262,12 @@ async def _set(clock: RedisClock, client: Client) -> None:
 def worker_tasks(
     resources: Resources, worker: VoteWorker, relay: Relay | None
 ) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
-    """What a worker runs, by name: storing votes, closing polls, unloading idle polls, and the relay to Kafka, if any."""
+    """What a worker runs, by name: storing votes, closing polls, unloading idle polls, deleting the polls of
+    deleted accounts, and the relay to Kafka, if any."""
     tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "worker": worker.run,
         "sweep": lambda: worker.sweep(resources.ledger.read),
         "eviction": resources.unloader().run,
+        "accounts": resources.account_removal().run,
     }
     return tasks | ({"relay": relay.run} if relay else {})

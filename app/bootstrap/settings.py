@@ -46,6 +46,7 @@ class Settings:
     embedded_database: bool
     redis_url: str | None = field(repr=False)
     jwt_secret: str = field(repr=False)
+    jwt_secret_old: tuple[str, ...] = field(repr=False)
     s3_endpoint: str | None
     s3_bucket: str
     s3_access_key: str | None
@@ -179,6 +180,13 @@ def _secret(text: str) -> str | None:
     return text or None
 
 
+def _old_secrets(text: str) -> tuple[str, ...]:
+    secrets_ = tuple(text.split())
+    if any(len(secret.encode()) < _SECRET_BYTES for secret in secrets_):
+        raise ValueError
+    return secrets_
+
+
 def _bucket(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", text) or ".." in text:
         raise ValueError
@@ -257,6 +265,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         addresses.redis_url,
     ),
     "JWT_SECRET": Setting("", f"{_SECRET_BYTES} bytes or more", _secret),
+    "JWT_SECRET_OLD": Setting(
+        "", f"secrets of {_SECRET_BYTES} bytes or more, separated by white space, or empty", _old_secrets
+    ),
     "S3_ENDPOINT": Setting(
         "", "http:// or https:// with a host, or empty for DATA_DIR/images", addresses.s3_endpoint
     ),

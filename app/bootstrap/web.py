@@ -20,9 +20,11 @@ from ..adapters.redis.ledger.codec import parse_state
 from ..adapters.redis.pubsub.bus import RedisBus
 from ..adapters.redis.pubsub.sharded_bus import ShardedBus
 from ..domain.budgets import BudgetName, Rate
+from ..domain.cursors import Cursors
 from ..domain.errors import PollroomError
 from ..domain.values import new_id
 from ..http.application import Services, application
+from ..services.accounts.accounts import Accounts
 from ..services.accounts.budgets import Budgets
 from ..services.accounts.password_hashing import PasswordHashing
 from ..services.accounts.sessions import CHANNEL, Sessions
@@ -34,9 +36,11 @@ from ..services.rooms.connections import ConnectionRegistry
 from ..services.rooms.dispatcher import Dispatcher
 from ..services.rooms.participants import Participants
 from ..services.vote_log.kafka_relay import lag
+from ..services.voting.export import AccountExport
 from ..services.voting.votes import Votes
 from ..utils import logger
 from ..utils.client_address import TrustedProxies
+from ..utils.secret_keys import SecretKeys
 from ..web.pages import Pages
 from ..websocket.asyncapi import asyncapi
 from ..websocket.endpoint import endpoint
@@ -85,13 +89,15 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             "login_account": settings.login_account_rate,
             "code_miss": settings.code_miss_rate,
         }
-        secret = settings.jwt_secret.encode()
-        budgets = Budgets(RedisBudgets(stores.client, stores.keys), rates, secret)
+        keys = SecretKeys(settings.jwt_secret, settings.jwt_secret_old)
+        cursors = Cursors(keys.derived("cursors"), keys.secrets)
+        shared_budgets = RedisBudgets(stores.client, stores.keys)
+        budgets = Budgets(shared_budgets, rates, keys.derived("budgets")[0])
         auth = Sessions(
             database,
             bus,
             clock,
-            settings.jwt_secret,
+            keys,
             settings.access_token_seconds,
             settings.refresh_grace_seconds,
             settings.session_days * 86_400,
@@ -104,7 +110,8 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         stack.push_async_callback(images.close)
         preparing = asyncio.create_task(_prepare(stores.storage))
         stack.callback(preparing.cancel)
-        polls = Polls(database, ledger, clock, stores.editor, stores.reader, images, settings.jwt_secret)
+        polls = Polls(database, ledger, clock, stores.editor, stores.reader, images, cursors)
+        accounts = Accounts(database, clock, auth, passwords, cursors)
         votes = Votes(ledger, stores.reader, budgets)
         broadcaster = Broadcaster(
             ledger,
@@ -215,6 +222,8 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         figures = Figures(sources)
         services = Services(
             auth,
+            accounts,
+            AccountExport(database, accounts, polls),
             polls,
             votes,
             images,

@@ -54,6 +54,26 @@ class Guest(Camel):
     name: str | None = None
 
 
+class ChangePassword(Camel):
+    password: str
+    new_password: str
+
+
+class DeleteAccount(Camel):
+    """Guests have no password."""
+
+    password: str | None = None
+
+
+class SessionView(Camel):
+    """`lastUsedAt`: the last log-in or refresh. `current`: the session of the request."""
+
+    id: str
+    created_at: str
+    last_used_at: str
+    current: bool
+
+
 class Session(Camel):
     """Answer of every call that gives tokens. ``expires_in``: seconds of life of the access token."""
 

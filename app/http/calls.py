@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from ..domain.ballots import VoteAccepted, VoteRetracted
 from ..domain.polls import NewPoll, NewRound, PollEdit
-from ..domain.users import Guest, Login, Refresh, Register, Session
+from ..domain.users import ChangePassword, DeleteAccount, Guest, Login, Refresh, Register, Session
 from ..domain.vote_forms import VoteForm
-from .controllers.auth import Me
+from .controllers.auth import Me, SessionPage
 from .controllers.images import OneOption
 from .controllers.ops import Health, Report
 from .controllers.polls import OnePoll, PollAndTally, PollPage
@@ -70,6 +70,13 @@ _BALLOT: Final = (
 _LOGIN: Final = Call(
     "Log in.", {OK: Session}, "optional", Login, codes=("INVALID_CREDENTIALS", "RATE_LIMITED")
 )
+_DELETE_ACCOUNT: Final = Call(
+    "Delete my account, its sessions and its polls; guests send no body.",
+    {NO_CONTENT: None},
+    takes=DeleteAccount,
+    may_be_empty=True,
+    codes=("INVALID_CREDENTIALS", "RATE_LIMITED"),
+)
 _LOGOUT: Final = Call("End the session: its tokens and its sockets, on every instance.", {NO_CONTENT: None})
 
 CALLS: Final[dict[str, Call]] = {
@@ -97,6 +104,22 @@ CALLS: Final[dict[str, Call]] = {
         codes=("RATE_LIMITED",),
     ),
     "POST /auth/logout": _LOGOUT,
+    "POST /auth/password": Call(
+        "Change the password; all other sessions end.",
+        {OK: Session},
+        takes=ChangePassword,
+        codes=("FORBIDDEN", "INVALID_CREDENTIALS", "RATE_LIMITED"),
+    ),
+    "GET /auth/sessions": Call(
+        "My sessions, newest first.", {OK: SessionPage}, parameters=_PAGE, codes=("VALIDATION_FAILED",)
+    ),
+    "DELETE /auth/sessions": Call("End all my sessions, this one too.", {NO_CONTENT: None}),
+    "DELETE /auth/sessions/{session_id}": Call(
+        "End one of my sessions.", {NO_CONTENT: None}, codes=("NOT_FOUND",)
+    ),
+    "DELETE /auth/me": _DELETE_ACCOUNT,
+    "POST /auth/me/delete": _DELETE_ACCOUNT,
+    "GET /auth/me/export": Call("Everything stored about me.", {OK: "application/json"}),
     "GET /auth/me": Call("Who the token speaks for.", {OK: Me}),
     "POST /login": _LOGIN,
     "POST /logout": _LOGOUT,

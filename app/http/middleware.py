@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -83,6 +83,29 @@ class Reply:
     async def __call__(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body})
+
+
+class StreamReply:
+    """An answer in parts. A failure after the first one cuts the connection."""
+
+    __slots__ = ("_first", "_rest")
+
+    def __init__(self, first: bytes, rest: AsyncIterator[bytes]) -> None:
+        self._first = first
+        self._rest = rest
+
+    async def __call__(self, send: Send) -> None:
+        headers = [_JSON, _NO_STORE, _NO_SNIFF]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
+        async for part in self._rest:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body"})
+
+
+async def streamed(parts: AsyncIterator[bytes]) -> StreamReply:
+    """JSON in parts. What the first part raises is answered like any refusal."""
+    return StreamReply(await anext(parts), parts)
 
 
 def reply(status: int, value: Any) -> Reply:

@@ -6,9 +6,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from ..domain.errors import PollroomError
-from .middleware import Reply, problem
+from .middleware import Reply, StreamReply, problem
 
-Handler = Callable[[Request], Awaitable[Reply]]
+Handler = Callable[[Request], Awaitable[Reply | StreamReply]]
 
 
 class Resource:
@@ -30,7 +30,7 @@ class Resource:
             await problem(PollroomError("METHOD_NOT_ALLOWED"), [self._allow])(send)
             return
         try:
-            answer = await handler(Request(scope, receive))
+            answer: Reply | StreamReply = await handler(Request(scope, receive))
         except PollroomError as error:
             answer = problem(error)
         except ClientDisconnect:

@@ -8,10 +8,12 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from .. import __version__
+from ..services.accounts.accounts import Accounts
 from ..services.accounts.sessions import Sessions
 from ..services.health import Readiness
 from ..services.polls.option_images import OptionImages
 from ..services.polls.polls import Polls
+from ..services.voting.export import AccountExport
 from ..services.voting.votes import Votes
 from .controllers.auth import AuthController
 from .controllers.docs import DocsController
@@ -33,6 +35,8 @@ class Services:
     """
 
     auth: Sessions
+    accounts: Accounts
+    export: AccountExport
     polls: Polls
     votes: Votes
     images: OptionImages
@@ -51,7 +55,7 @@ def routes(
     Routes are tried in order: votes come first.
     """
     bearer = Bearer(services.auth)
-    auth = AuthController(services.auth, bearer)
+    auth = AuthController(services.auth, services.accounts, services.export, bearer)
     polls = PollController(services.polls, bearer)
     votes = VoteController(services.votes, bearer)
     images = ImageController(services.images, bearer)
@@ -80,7 +84,12 @@ def routes(
         Route("/auth/refresh", Resource(POST=auth.refresh)),
         Route("/auth/logout", Resource(POST=auth.logout)),
         Route("/auth/guest", Resource(POST=auth.guest)),
-        Route("/auth/me", Resource(GET=auth.me)),
+        Route("/auth/password", Resource(POST=auth.change_password)),
+        Route("/auth/sessions", Resource(GET=auth.sessions, DELETE=auth.end_all_sessions)),
+        Route("/auth/sessions/{session_id}", Resource(DELETE=auth.end_session)),
+        Route("/auth/me", Resource(GET=auth.me, DELETE=auth.delete)),
+        Route("/auth/me/delete", Resource(POST=auth.delete)),
+        Route("/auth/me/export", Resource(GET=auth.export)),
         Route("/login", Resource(POST=auth.login)),
         Route("/logout", Resource(POST=auth.logout)),
         Route("/ws", Resource(GET=ops.upgrade_required)),

@@ -164,6 +164,12 @@ async def give_back_leases(q: Queries, reader: str, owner: str) -> None:
     await q.run("lease.give_back", reader=reader, owner=owner)
 
 
+async def ballots_of_voter(q: Queries, voter_id: str, poll_id: str, limit: int) -> list[BallotRow]:
+    """A voter's ballots in chunks, ordered by poll: begin with an empty ``poll_id``."""
+    rows = await q.all("ballot.of_voter", voter_id=voter_id, poll_id=poll_id, limit=limit)
+    return [BallotRow(**{**row, "accepted": bool(row["accepted"])}) for row in rows]
+
+
 async def add_dead_letter(
     q: Queries,
     *,

@@ -56,8 +56,64 @@ async def revoked_since(q: Queries, since: int) -> list[str]:
     return [row["id"] for row in await q.all("session.revoked_since", since=since)]
 
 
-async def extend_session(q: Queries, session_id: str, expires_at: int) -> None:
-    await q.run("session.extend", id=session_id, expires_at=expires_at)
+async def use_session(q: Queries, session_id: str, at: int) -> None:
+    await q.run("session.used", id=session_id, at=at)
+
+
+async def sessions_page(
+    q: Queries, user_id: str, before_id: str | None, limit: int, now: int, since: int
+) -> list[dict[str, Any]]:
+    """``id, created_at, last_used_at`` of sessions that began after ``since`` and have not ended, newest first."""
+    return await q.all(
+        "session.page", user_id=user_id, before_id=before_id or "~", limit=limit, now=now, since=since
+    )
+
+
+async def revoke_sessions(q: Queries, user_id: str, at: int, but: str = "") -> list[str]:
+    """In a transaction: end all sessions of a user except ``but``; their ids."""
+    rows = await q.all("session.of_user", user_id=user_id)
+    await q.run("session.revoke_of_user", user_id=user_id, at=at, but=but)
+    return [row["id"] for row in rows if row["id"] != but]
+
+
+async def delete_refresh_tokens(q: Queries, session_id: str) -> None:
+    await q.run("refresh.delete_of_session", session_id=session_id)
+
+
+async def refresh_spent_at(q: Queries, token_hash: str) -> tuple[int | None] | None:
+    """When a refresh token was spent; none if it is not known."""
+    row = await q.one("refresh.state", hash=token_hash)
+    return None if row is None else (row["spent_at"],)
+
+
+async def password_hash(q: Queries, user_id: str) -> str | None:
+    row = await q.one("user.password_hash", id=user_id)
+    return None if row is None else row["password_hash"]
+
+
+async def lock_user(q: Queries, user_id: str) -> tuple[str | None] | None:
+    """The password hash of a user who does not change or go until the transaction ends; none if they are gone."""
+    row = await q.one("user.lock", id=user_id)
+    return None if row is None else (row["password_hash"],)
+
+
+async def set_password(q: Queries, user_id: str, new_hash: str) -> None:
+    await q.run("user.set_password", id=user_id, password_hash=new_hash)
+
+
+async def delete_user(q: Queries, user_id: str, at: int) -> None:
+    """In a transaction. The worker deletes the polls."""
+    await q.run("user.delete", id=user_id)
+    await q.run("account.delete", user_id=user_id, deleted_at=at)
+
+
+async def deleted_accounts(q: Queries, limit: int) -> list[tuple[str, int]]:
+    """Ids of accounts whose polls are still to be deleted, and since when."""
+    return [(row["user_id"], row["deleted_at"]) for row in await q.all("account.deleted", limit=limit)]
+
+
+async def forget_account(q: Queries, user_id: str) -> None:
+    await q.run("account.forget", user_id=user_id)
 
 
 async def insert_refresh(q: Queries, token_hash: str, session_id: str, created_at: int) -> None:
@@ -65,7 +121,7 @@ async def insert_refresh(q: Queries, token_hash: str, session_id: str, created_a
 
 
 async def lock_refresh(q: Queries, token_hash: str) -> dict[str, Any] | None:
-    """``session_id, spent_at``, the session's ``expires_at, revoked_at``, and the user's columns for ``user_of``."""
+    """``session_id, spent_at``, the session's ``began_at, expires_at, revoked_at``, and the user's columns for ``user_of``."""
     return await q.one("refresh.lock", hash=token_hash)
 
 

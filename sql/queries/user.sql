@@ -11,10 +11,38 @@ SELECT id, email, name, guest, created_at FROM users WHERE id = :id;
 -- What a log-in needs of an account.
 SELECT id, email, name, guest, created_at, password_hash FROM users WHERE email = :email;
 
+-- name: user.lock
+-- An account or guest whose password or existence must not change until the transaction ends.
+SELECT password_hash FROM users WHERE id = :id {{for_update}};
+
+-- name: user.password_hash
+-- What checking a password needs.
+SELECT password_hash FROM users WHERE id = :id;
+
+-- name: user.set_password
+-- A changed password.
+UPDATE users SET password_hash = :password_hash WHERE id = :id;
+
+-- name: user.delete
+-- The account itself; its polls follow.
+DELETE FROM users WHERE id = :id;
+
+-- name: account.delete
+-- An account whose polls are still to be deleted.
+INSERT INTO deleted_accounts (user_id, deleted_at) VALUES (:user_id, :deleted_at);
+
+-- name: account.deleted
+-- Accounts whose polls are still to be deleted.
+SELECT user_id, deleted_at FROM deleted_accounts ORDER BY deleted_at LIMIT :limit;
+
+-- name: account.forget
+-- Its polls are gone, and no request of it can still be on its way.
+DELETE FROM deleted_accounts WHERE user_id = :user_id;
+
 -- name: session.insert
 -- A session begins with a log-in.
-INSERT INTO sessions (id, user_id, created_at, expires_at, revoked_at)
-VALUES (:id, :user_id, :created_at, :expires_at, NULL);
+INSERT INTO sessions (id, user_id, created_at, expires_at, last_used_at, revoked_at)
+VALUES (:id, :user_id, :created_at, :expires_at, :created_at, NULL);
 
 -- name: session.find
 -- A session, whatever became of it.
@@ -28,9 +56,23 @@ UPDATE sessions SET revoked_at = :at WHERE id = :id AND revoked_at IS NULL;
 -- Sessions whose access tokens must be refused though they have not expired.
 SELECT id FROM sessions WHERE revoked_at >= :since;
 
--- name: session.extend
--- Each refresh prolongs the session; never shortens it.
-UPDATE sessions SET expires_at = :expires_at WHERE id = :id AND expires_at < :expires_at;
+-- name: session.used
+-- A refresh.
+UPDATE sessions SET last_used_at = :at WHERE id = :id;
+
+-- name: session.page
+-- A user's sessions that have not ended, newest first: ids are time-ordered.
+SELECT id, created_at, COALESCE(last_used_at, created_at) AS last_used_at FROM sessions
+WHERE user_id = :user_id AND id < :before_id AND revoked_at IS NULL AND expires_at > :now AND created_at > :since
+ORDER BY id DESC LIMIT :limit;
+
+-- name: session.of_user
+-- Sessions of a user that were not ended by anybody.
+SELECT id FROM sessions WHERE user_id = :user_id AND revoked_at IS NULL;
+
+-- name: session.revoke_of_user
+-- All sessions of a user but one.
+UPDATE sessions SET revoked_at = :at WHERE user_id = :user_id AND revoked_at IS NULL AND id <> :but;
 
 -- name: session.expired
 -- Sessions that nobody can refresh any more, oldest first.
@@ -47,11 +89,15 @@ VALUES (:hash, :session_id, :created_at, NULL);
 
 -- name: refresh.lock
 -- A refresh token with its session and user; concurrent refreshes of one token wait here.
-SELECT r.session_id, r.spent_at, s.expires_at, s.revoked_at, u.id, u.email, u.name, u.guest, u.created_at
+SELECT r.session_id, r.spent_at, s.created_at AS began_at, s.expires_at, s.revoked_at, u.id, u.email, u.name, u.guest, u.created_at
 FROM refresh_tokens r
 JOIN sessions s ON s.id = r.session_id
 JOIN users u ON u.id = s.user_id
 WHERE r.hash = :hash {{for_update}};
+
+-- name: refresh.state
+-- Whether a refresh token is known, and when it was spent.
+SELECT spent_at FROM refresh_tokens WHERE hash = :hash;
 
 -- name: refresh.spend
 -- The first use sets the time from which the grace counts.

@@ -81,6 +81,11 @@ WHERE reader = :reader AND `partition` = :partition;
 SELECT poll_id, voter_id, n, ballot_id, choices, seq, epoch, cast_at, accepted, earlier
 FROM ballots WHERE poll_id = :poll_id AND voter_id = :voter_id;
 
+-- name: ballot.of_voter
+-- A voter's ballots in chunks, ordered by poll.
+SELECT poll_id, voter_id, n, ballot_id, choices, seq, epoch, cast_at, accepted, earlier
+FROM ballots WHERE voter_id = :voter_id AND poll_id > :poll_id ORDER BY poll_id LIMIT :limit;
+
 -- name: poll.seqs
 -- The seqs of some polls (a JSON list of ids), as far as the log was stored.
 SELECT polls.id, polls.seq FROM polls JOIN {{list(ids)}} ON polls.id = list.value;

@@ -1,5 +1,6 @@
 """Access tokens: HS256, with everything a request needs to know about its user, so that no request queries SQL."""
 
+import base64
 import hashlib
 import secrets
 from collections import OrderedDict
@@ -12,8 +13,10 @@ from msgspec import Meta
 from ...domain.errors import PollroomError
 from ...domain.users import Identity, User
 from ...domain.values import Id
+from ...utils.secret_keys import SecretKeys
 
 ALGORITHM: Final = "HS256"
+ISSUER: Final = "pollroom"
 MAX_TOKEN: Final = 4096
 _REQUIRED: Final = ("sub", "sid", "type", "iat", "exp", "jti", "guest", "created")
 _CACHED: Final = 20_000
@@ -21,8 +24,11 @@ _LAST_SECOND: Final = 253_402_300_799
 """The end of the year 9999, the last time that RFC 3339 can name."""
 
 
-class _Claims(msgspec.Struct):
-    """The claims of an access token. Every other type or range makes the token invalid."""
+class _OldClaims(msgspec.Struct):
+    """The claims of an access token. Every other type or range makes the token invalid.
+
+    Tokens of before keys had names have no ``kid``, ``iss`` and ``aud``, and were signed with the secret itself.
+    """
 
     type: Literal["access"]
     sub: Id
@@ -36,17 +42,26 @@ class _Claims(msgspec.Struct):
     email: str | None = None
 
 
+class _Claims(_OldClaims, kw_only=True):
+    iss: Literal["pollroom"]
+    aud: Literal["pollroom"]
+
+
 class AccessTokens:
     """Signs and verifies tokens without a clock: callers of ``verify`` compare ``expires_at`` with Redis time."""
 
-    def __init__(self, secret: str | bytes) -> None:
-        self._secret = secret
+    def __init__(self, secrets: SecretKeys) -> None:
+        self._keys = {_key_id(key): key for key in secrets.derived("access tokens")}
+        self._key_id = next(iter(self._keys))
+        self._secrets = secrets.secrets
         self._jwt = jwt.PyJWT()
         self._verified: OrderedDict[bytes, Identity] = OrderedDict()
 
     def sign(self, user: User, session_id: str, now: int, expires_at: int) -> str:
         """``now`` and ``expires_at`` in milliseconds; ``exp`` and ``iat`` in the token are seconds with decimals."""
         claims = {
+            "iss": ISSUER,
+            "aud": ISSUER,
             "type": "access",
             "sub": user.id,
             "sid": session_id,
@@ -58,7 +73,8 @@ class AccessTokens:
             "exp": expires_at / 1000,
             "jti": secrets.token_urlsafe(8),
         }
-        return self._jwt.encode(claims, self._secret, algorithm=ALGORITHM)
+        headers = {"kid": self._key_id}
+        return self._jwt.encode(claims, self._keys[self._key_id], algorithm=ALGORITHM, headers=headers)
 
     def verify(self, token: str) -> Identity:
         """The identity in an access token, expired or not. Raises ``UNAUTHENTICATED`` for anything else."""
@@ -88,11 +104,37 @@ class AccessTokens:
             "verify_aud": False,
         }
         try:
-            payload = self._jwt.decode(token, self._secret, algorithms=[ALGORITHM], options=options)
-            claims = msgspec.convert(payload, _Claims)
+            header = jwt.get_unverified_header(token)
+            if "kid" in header:
+                key = self._keys.get(header["kid"])
+                if key is None:
+                    raise PollroomError("UNAUTHENTICATED")
+                payload = self._jwt.decode(token, key, algorithms=[ALGORITHM], options=options)
+                claims: _OldClaims = msgspec.convert(payload, _Claims)
+            else:
+                payload = self._decode_old(token, options)
+                if "iss" in payload or "aud" in payload:
+                    raise PollroomError("UNAUTHENTICATED")
+                claims = msgspec.convert(payload, _OldClaims)
             for text in (claims.name, claims.email):
                 (text or "").encode()  # a lone surrogate could not be sent to anybody
         except (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError):
             raise PollroomError("UNAUTHENTICATED") from None
         user = User(claims.sub, claims.email, claims.name, claims.guest, claims.created)
         return Identity(user, claims.sid, round(claims.exp * 1000))
+
+    def _decode_old(self, token: str, options: Any) -> dict[str, Any]:
+        for secret in self._secrets:
+            try:
+                found: dict[str, Any] = self._jwt.decode(
+                    token, secret, algorithms=[ALGORITHM], options=options
+                )
+            except jwt.InvalidSignatureError:
+                continue
+            return found
+        raise PollroomError("UNAUTHENTICATED")
+
+
+def _key_id(key: bytes) -> str:
+    """Names a key without telling it."""
+    return base64.urlsafe_b64encode(hashlib.sha256(b"kid" + key).digest())[:8].decode()

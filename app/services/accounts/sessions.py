@@ -1,12 +1,10 @@
 """Accounts and sessions: who is it, and does the session still stand."""
 
 import asyncio
-import hashlib
-import secrets
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from ...domain.credentials import MAX_EMAIL, check_password, clean_email, clean_name
+from ...domain.credentials import MAX_EMAIL, clean_email, clean_name
 from ...domain.errors import DuplicateKey, Fields, PollroomError
 from ...domain.users import Guest, Identity, Login, Refresh, Register, Session, User, UserView
 from ...domain.values import is_id, new_id
@@ -16,9 +14,12 @@ from ...ports.messaging import Bus
 from ...repositories import users as model
 from ...utils import logger
 from ...utils.client_address import network_of
+from ...utils.secret_keys import SecretKeys
 from .access_tokens import AccessTokens
 from .budgets import Budgets
 from .password_hashing import PasswordHashing
+from .password_rules import check_new_password
+from .refresh_tokens import RefreshTokens, digest_of
 
 CHANNEL: Final = "sessions"
 
@@ -30,7 +31,7 @@ log = logger.get(__name__)
 
 
 class Sessions:
-    """``grace_seconds``: how long a spent refresh token answers. ``session_seconds``: counted from the last refresh.
+    """``grace_seconds``: how long a spent refresh token answers. ``session_seconds``: counted from the log-in.
 
     Who serves calls ``refresh_revoked`` before the first request, after each reconnect of the bus and every 5 s, and
     subscribes ``on_revoked`` to ``CHANNEL``. ``on_logout`` is called once with each session id that was revoked.
@@ -42,7 +43,7 @@ class Sessions:
         database: Database,
         bus: Bus,
         clock: Clock,
-        secret: str | bytes,
+        keys: SecretKeys,
         access_seconds: float,
         grace_seconds: float,
         session_seconds: float,
@@ -52,8 +53,8 @@ class Sessions:
         self._database = database
         self._bus = bus
         self._clock = clock
-        self._tokens = AccessTokens(secret)
-        self._access_seconds = access_seconds
+        self._tokens = AccessTokens(keys)
+        self._refresh_tokens = RefreshTokens(keys)
         self._access_ms = round(access_seconds * 1000)
         self._grace_ms = round(grace_seconds * 1000)
         self._session_ms = round(session_seconds * 1000)
@@ -71,7 +72,7 @@ class Sessions:
         fields = Fields()
         email = fields.take(lambda: clean_email(body.email), "")
         name = fields.take(lambda: clean_name(body.name), None)
-        fields.take(lambda: check_password(body.password), None)
+        fields.take(lambda: check_new_password(body.password, email), None)
         fields.done()
         password_hash = await self._hasher.hash(body.password)
         now = self._clock.now()
@@ -90,15 +91,21 @@ class Sessions:
             email = clean_email(body.email)
         except PollroomError:
             email = ""  # no account has it
-        if client is not None:
-            account = email or body.email.strip().lower()[:MAX_EMAIL]
-            await self._budgets.take("login_account", client, f"{network_of(client)} {account}")
+        await self.spend_login(email or body.email.strip().lower()[:MAX_EMAIL], client)
         known = await model.find_login(self._database, email)
         if not await self._hasher.verify(known and known[1], body.password) or known is None:
             raise PollroomError("INVALID_CREDENTIALS")
         now = self._clock.now()
         async with self._database.transaction() as q:
+            # The password was changed, or the account deleted, while it was verified.
+            if await model.lock_user(q, known[0].id) != (known[1],):
+                raise PollroomError("INVALID_CREDENTIALS")
             return await self._begin(q, known[0], now)
+
+    async def spend_login(self, account: str, client: str | None) -> None:
+        """``RATE_LIMITED`` where too many passwords of an account were tried from the client's network."""
+        if client is not None:
+            await self._budgets.take("login_account", client, f"{network_of(client)} {account}")
 
     async def guest(self, body: Guest, client: str | None = None) -> Session:
         await self._budgets.take("guest", client)
@@ -114,30 +121,31 @@ class Sessions:
         Use after the grace means that two hold the token: the session is revoked, for both.
         """
         await self._budgets.take("refresh", client)
-        digest = _digest(body.refresh_token)
+        digest = digest_of(body.refresh_token)
         async with self._database.transaction() as q:
             row = await model.lock_refresh(q, digest)
             now = self._clock.now()
-            if row is None or row["revoked_at"] is not None or row["expires_at"] <= now:
+            if row is None or row["revoked_at"] is not None or self._ended(row, now):
                 raise PollroomError("UNAUTHENTICATED")
-            session_id = str(row["session_id"])
-            stolen = row["spent_at"] is not None and now > row["spent_at"] + self._grace_ms
+            session_id, spent_at = str(row["session_id"]), row["spent_at"]
+            stolen = spent_at is not None and now > spent_at + self._grace_ms
             if stolen:
                 await model.revoke_session(q, session_id, now)
             else:
-                if row["spent_at"] is None:
+                successor = await self._refresh_tokens.succeed(q, body.refresh_token, session_id, now)
+                if spent_at is None:
                     await model.spend_refresh(q, digest, now)
-                await model.extend_session(q, session_id, now + self._session_ms)
-                session = await self._issue(q, model.user_of(row), session_id, now)
+                await model.use_session(q, session_id, now)
+                session = self._issue(model.user_of(row), session_id, row["began_at"], successor, now)
         if stolen:
-            await self._spread(session_id)
+            await self.announce_ended([session_id])
             raise PollroomError("UNAUTHENTICATED")
         return session
 
     async def logout(self, identity: Identity) -> None:
         """Ends the session on every instance: SQL first, the bus and this process only then."""
         await model.revoke_session(self._database, identity.session_id, self._clock.now())
-        await self._spread(identity.session_id)
+        await self.announce_ended([identity.session_id])
 
     def authenticate(self, token: str) -> Identity:
         """Whom the access token speaks for; without I/O. ``TOKEN_EXPIRED``, or ``UNAUTHENTICATED`` for a bad one."""
@@ -167,34 +175,48 @@ class Sessions:
         if is_id(session_id):
             self._revoke(session_id)
 
-    async def _begin(self, q: Queries, user: User, now: int) -> Session:
-        session_id = new_id()
-        await model.insert_session(q, session_id, user.id, now, now + self._session_ms)
-        return await self._issue(q, user, session_id, now)
+    async def renew(self, q: Queries, identity: Identity, now: int) -> Session | None:
+        """A pair that replaces all refresh tokens of the session. None if it has ended meanwhile."""
+        row = await model.find_session(q, identity.session_id)
+        if row is None or row["revoked_at"] is not None or self._ended({**row, "began_at": row["created_at"]}, now):
+            return None
+        await model.delete_refresh_tokens(q, identity.session_id)
+        token = await self._refresh_tokens.first(q, identity.session_id, now)
+        return self._issue(identity.user, identity.session_id, row["created_at"], token, now)
 
-    async def _issue(self, q: Queries, user: User, session_id: str, now: int) -> Session:
-        refresh_token = secrets.token_urlsafe(32)
-        await model.insert_refresh(q, _digest(refresh_token), session_id, now)
-        access_token = self._tokens.sign(user, session_id, now, now + self._access_ms)
-        return Session(UserView.of(user), access_token, refresh_token, self._access_seconds)
-
-    async def _spread(self, session_id: str) -> None:
+    async def announce_ended(self, session_ids: Sequence[str]) -> None:
+        """Tell every instance of sessions that SQL has as revoked."""
         try:
             async with asyncio.timeout(_PUBLISH_SECONDS):
-                await self._bus.publish(CHANNEL, session_id.encode())
+                for session_id in session_ids:
+                    await self._bus.publish(CHANNEL, session_id.encode())
         except (PollroomError, TimeoutError) as error:
             # The others read it from SQL within 5 s.
             log.warning("revocation not published", error=str(error))
         finally:
-            self._revoke(session_id)
+            for session_id in session_ids:
+                self._revoke(session_id)
+
+    @property
+    def session_ms(self) -> int:
+        return self._session_ms
+
+    def _ended(self, row: Mapping[str, Any], now: int) -> bool:
+        """Also after a shorter ``session_seconds`` was set, and for sessions that refreshes once prolonged."""
+        return bool(min(row["expires_at"], row["began_at"] + self._session_ms) <= now)
+
+    async def _begin(self, q: Queries, user: User, now: int) -> Session:
+        session_id = new_id()
+        await model.insert_session(q, session_id, user.id, now, now + self._session_ms)
+        return self._issue(user, session_id, now, await self._refresh_tokens.first(q, session_id, now), now)
+
+    def _issue(self, user: User, session_id: str, began_at: int, refresh_token: str, now: int) -> Session:
+        life = min(self._access_ms, began_at + self._session_ms - now)
+        access_token = self._tokens.sign(user, session_id, now, now + life)
+        return Session(UserView.of(user), access_token, refresh_token, life / 1000)
 
     def _revoke(self, session_id: str) -> None:
         if session_id not in self._revoked:
             self._revoked[session_id] = self._clock.now()
             for callback in self.on_logout:
                 callback(session_id)
-
-
-def _digest(token: str) -> str:
-    """What SQL keeps of a refresh token: who reads the table cannot use it."""
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,16 +1,13 @@
 """What owners do with polls."""
 
-import hashlib
-import hmac
-
 from msgspec.structs import replace
 
 from ...domain.ballots import PollState, Snapshot
-from ...domain.errors import DuplicateKey, PollroomError, invalid, unavailable
+from ...domain.cursors import Cursors
+from ...domain.errors import DuplicateKey, PollroomError, unavailable
 from ...domain.poll_rules import compose, new_code, repeat, revise
 from ...domain.polls import NewPoll, PollEdit, PollView, Rules, Status, view
 from ...domain.users import Identity
-from ...domain.values import is_id
 from ...ports.clock import Clock
 from ...ports.database import Database
 from ...ports.ledger import Ledger
@@ -32,16 +29,15 @@ class Polls:
         editor: PollLoader,
         reader: PollReader,
         images: OptionImages,
-        secret: str,
+        cursors: Cursors,
     ) -> None:
-        """``secret`` signs cursors, so that they serve only whom they were given to."""
         self._database = database
         self._ledger = ledger
         self._clock = clock
         self._editor = editor
         self._reader = reader
         self._images = images
-        self._secret = secret.encode()
+        self._cursors = cursors
 
     async def create(self, identity: Identity, new: NewPoll, key: str | None) -> tuple[PollView, bool]:
         """The poll, and whether it was made now: with a ``key`` that was used within a day it is the one of then."""
@@ -109,11 +105,11 @@ class Polls:
     ) -> tuple[list[PollView], str | None]:
         """``limit`` polls of this user, newest first, and the cursor of the next page, none at the end."""
         owner_id = identity.user.id
-        before = None if cursor is None else self._unsign(owner_id, cursor)
+        before = self._cursors.unsign("polls", owner_id, cursor)
         page = await model.page(self._database, owner_id, before, limit + 1)
         states = await self._ledger.peek([rules.id for rules in page[:limit]])
         views = [self._listed(rules, states.get(rules.id)) for rules in page[:limit]]
-        following = self._sign(owner_id, page[limit - 1].id) if len(page) > limit else None
+        following = self._cursors.sign("polls", owner_id, page[limit - 1].id) if len(page) > limit else None
         return [listed for listed in views if listed is not None], following
 
     def _listed(self, rules: Rules, state: PollState | None) -> PollView | None:
@@ -218,18 +214,6 @@ class Polls:
         rules, state = await self._editor.edit(poll_id, change)
         self._reader.remember(rules)
         return rules, state
-
-    def _sign(self, owner_id: str, poll_id: str) -> str:
-        digest = hmac.new(self._secret, f"{owner_id}|{poll_id}".encode(), hashlib.sha256).hexdigest()
-        return f"{poll_id}.{digest[:16]}"
-
-    def _unsign(self, owner_id: str, cursor: str) -> str:
-        poll_id = cursor.rpartition(".")[0]
-        if not is_id(poll_id) or not hmac.compare_digest(
-            cursor.encode(), self._sign(owner_id, poll_id).encode()
-        ):
-            raise invalid("cursor", "is none of yours")
-        return poll_id
 
 
 def _check_opened(state: PollState) -> None:

@@ -1,0 +1,122 @@
+"""What users do with their own account: change the password, end sessions, delete it."""
+
+from ...domain.credentials import clean_email
+from ...domain.cursors import Cursors
+from ...domain.errors import PollroomError, invalid
+from ...domain.users import ChangePassword, Identity, Session, SessionView
+from ...domain.values import is_id, rfc3339
+from ...ports.clock import Clock
+from ...ports.database import Database
+from ...repositories import users as model
+from .password_hashing import PasswordHashing
+from .password_rules import check_new_password
+from .sessions import Sessions
+
+
+class Accounts:
+    """``client``: the address of who asks, none where there is none."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        sessions: Sessions,
+        hasher: PasswordHashing,
+        cursors: Cursors,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._sessions = sessions
+        self._hasher = hasher
+        self._cursors = cursors
+
+    async def change_password(self, identity: Identity, body: ChangePassword, client: str | None) -> Session:
+        """A new pair of tokens; every other session ends, and so do the refresh tokens of this one.
+
+        ``FORBIDDEN`` for guests, ``VALIDATION_FAILED``, ``INVALID_CREDENTIALS``.
+        """
+        if identity.user.email is None:
+            raise PollroomError("FORBIDDEN", "Guests have no password.")
+        try:
+            check_new_password(body.new_password, clean_email(identity.user.email))
+        except PollroomError as error:
+            text = (error.fields or {})["password"]
+            raise PollroomError(
+                "VALIDATION_FAILED", fields={"password": text, "newPassword": text}
+            ) from None
+        known = await self._verified(identity, body.password, client)
+        new_hash = await self._hasher.hash(body.new_password)
+        now = self._clock.now()
+        async with self._database.transaction() as q:
+            if await model.lock_user(q, identity.user.id) != (known,):
+                raise PollroomError("INVALID_CREDENTIALS")
+            await model.set_password(q, identity.user.id, new_hash)
+            session = await self._sessions.renew(q, identity, now)
+            if session is None:
+                raise PollroomError("UNAUTHENTICATED")
+            ended = await model.revoke_sessions(q, identity.user.id, now, but=identity.session_id)
+        await self._sessions.announce_ended(ended)
+        return session
+
+    async def sessions(
+        self, identity: Identity, limit: int, cursor: str | None
+    ) -> tuple[list[SessionView], str | None]:
+        """Sessions of this user that have not ended, newest first, and the cursor of the next page, none at the end."""
+        user_id, now = identity.user.id, self._clock.now()
+        before = self._cursors.unsign("sessions", user_id, cursor)
+        since = now - self._sessions.session_ms
+        rows = await model.sessions_page(self._database, user_id, before, limit + 1, now, since)
+        views = [
+            SessionView(
+                row["id"],
+                rfc3339(row["created_at"]),
+                rfc3339(row["last_used_at"]),
+                row["id"] == identity.session_id,
+            )
+            for row in rows[:limit]
+        ]
+        following = self._cursors.sign("sessions", user_id, views[-1].id) if len(rows) > limit else None
+        return views, following
+
+    async def end_session(self, identity: Identity, session_id: str) -> None:
+        """``NOT_FOUND`` unless it is a session of this user that has not ended."""
+        row = await model.find_session(self._database, session_id) if is_id(session_id) else None
+        if row is None or row["user_id"] != identity.user.id:
+            raise PollroomError("NOT_FOUND")
+        if not await model.revoke_session(self._database, session_id, self._clock.now()):
+            raise PollroomError("NOT_FOUND")
+        await self._sessions.announce_ended([session_id])
+
+    async def end_all_sessions(self, identity: Identity) -> None:
+        async with self._database.transaction() as q:
+            ended = await model.revoke_sessions(q, identity.user.id, self._clock.now())
+        await self._sessions.announce_ended(ended)
+
+    async def delete(self, identity: Identity, password: str | None, client: str | None) -> None:
+        """The account and its sessions end now; the worker deletes its polls. ``INVALID_CREDENTIALS`` for a wrong password."""
+        known: str | None = None
+        if identity.user.email is not None:
+            if password is None:
+                raise invalid("password", "is required")
+            known = await self._verified(identity, password, client)
+        now = self._clock.now()
+        async with self._database.transaction() as q:
+            if await model.lock_user(q, identity.user.id) != (known,):
+                raise PollroomError("INVALID_CREDENTIALS" if known else "UNAUTHENTICATED")
+            ended = await model.revoke_sessions(q, identity.user.id, now)
+            for session_id in ended:
+                await model.delete_refresh_tokens(q, session_id)
+            await model.delete_user(q, identity.user.id, now)
+        await self._sessions.announce_ended(ended)
+
+    async def is_gone(self, identity: Identity) -> bool:
+        """Whether the account was deleted."""
+        return await model.find_user(self._database, identity.user.id) is None
+
+    async def _verified(self, identity: Identity, password: str, client: str | None) -> str:
+        """The user's password hash. Guesses share the budget of log-ins."""
+        await self._sessions.spend_login(identity.user.email or "", client)
+        known = await model.password_hash(self._database, identity.user.id)
+        if not await self._hasher.verify(known, password) or known is None:
+            raise PollroomError("INVALID_CREDENTIALS")
+        return known
