@@ -24,6 +24,7 @@ from app.repositories import users as model
 from app.services.accounts.budgets import Budgets
 from app.services.accounts.password_hashing import PasswordHashing
 from app.services.accounts.sessions import CHANNEL, Sessions
+from app.utils.secret_keys import SecretKeys
 from tests.plugin import needing_services
 from tools.harness.wait import eventually
 from tools.servers import redis_server
@@ -43,7 +44,9 @@ class NoSharedBudgets:
 
 
 @asynccontextmanager
-async def instance(database: SqlDatabase, redis_url: str, **seconds: float) -> AsyncIterator[Sessions]:
+async def instance(
+    database: SqlDatabase, redis_url: str, keys: SecretKeys | None = None, **seconds: float
+) -> AsyncIterator[Sessions]:
     """One process's ``Sessions``, listening to the others'."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(connect(redis_url, timeout=None))
@@ -59,7 +62,7 @@ async def instance(database: SqlDatabase, redis_url: str, **seconds: float) -> A
             database=database,
             bus=bus,
             clock=clock,
-            secret=SECRET,
+            keys=keys or SecretKeys(SECRET),
             hasher=hasher,
             budgets=unlimited(),
             **limits,
@@ -113,11 +116,23 @@ def refused_token(auth: Sessions, token: str, code: str = "UNAUTHENTICATED") -> 
     assert caught.value.code == code
 
 
-def changed(session: Session, key: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    """The session's access token with other claims, signed anew; None leaves a claim out."""
+KEY = SecretKeys(SECRET).derived("access tokens")[0]
+
+
+def changed(
+    session: Session,
+    key: str | bytes = KEY,
+    algorithm: str = "HS256",
+    kid: Any = ...,
+    **claims: Any,
+) -> str:
+    """The session's access token with other claims, signed anew; None leaves a claim or ``kid`` out."""
     old = jwt.decode(session.access_token, options={"verify_signature": False})
     new = {name: value for name, value in (old | claims).items() if value is not None}
-    return jwt.encode(new, key, algorithm)
+    head = {"kid": jwt.get_unverified_header(session.access_token)["kid"] if kid is ... else kid}
+    encoder = jwt.PyJWS()
+    body = json.dumps(new).encode()
+    return encoder.encode(body, key, algorithm, headers=head if head["kid"] is not None else None)
 
 
 async def test_register_then_login_case_does_not_matter(auth: Sessions) -> None:
@@ -167,7 +182,9 @@ async def test_unknown_user_and_wrong_password_are_told_alike(auth: Sessions) ->
         (Register("\u0130" * 252 + "@b", PASSWORD), "email"),
         (Register("a@b", "1234567"), "password"),
         (Register("a@b", "x" * 129), "password"),
-        (Register("a@b", "12345678\0"), "password"),
+        (Register("a@b", "x2345678\0"), "password"),
+        (Register("a@b", "PassWord1"), "password"),
+        (Register("grace@b", "I am GRACE h"), "password"),
         (Register("a@b", PASSWORD, "  "), "name"),
         (Register("a@b", PASSWORD, "n" * 101), "name"),
     ],
@@ -212,7 +229,7 @@ async def test_tokens_that_are_not_ours_are_refused(auth: Sessions) -> None:
         f"{deep}.{claims}.{signature}",
         token[:-4],
         changed(session, key="another key, just as long as the first"),
-        changed(session, algorithm="HS384"),
+        changed(session, key=SECRET, algorithm="HS384"),
         changed(session, type="refresh"),
         changed(session, type=None),
         changed(session, sid=None),
@@ -220,9 +237,27 @@ async def test_tokens_that_are_not_ours_are_refused(auth: Sessions) -> None:
         changed(session, exp="tomorrow"),
         changed(session, created="now"),
         changed(session, guest="no"),
+        changed(session, iss=None),
+        changed(session, iss="another"),
+        changed(session, aud=None),
+        changed(session, aud=["pollroom"]),
+        changed(session, kid="another"),
+        changed(session, kid=None),
+        changed(session, key=SECRET, kid=None),
+        changed(session, key=SECRET, kid=None, iss=None),
+        changed(session, key=SECRET, iss=None, aud=None),
     ):
         refused_token(auth, bad)
     assert auth.authenticate(token).user.id == session.user.id
+
+
+async def test_tokens_of_before_keys_had_names_count(auth: Sessions) -> None:
+    session = await auth.guest(Guest())
+    old = changed(session, key=SECRET, kid=None, iss=None, aud=None)
+    assert auth.authenticate(old).user.id == session.user.id
+    refused_token(
+        auth, changed(session, key=SECRET, kid=None, iss=None, aud=None, exp=time.time() - 1), "TOKEN_EXPIRED"
+    )
 
 
 async def test_an_expired_token_is_told_as_such_and_iat_is_not_looked_at(auth: Sessions) -> None:
@@ -263,9 +298,10 @@ async def test_refresh_gives_a_new_pair_and_leaves_the_old_access_token(auth: Se
 async def test_a_spent_refresh_token_answers_within_its_grace(auth: Sessions) -> None:
     first = await auth.guest(Guest())
     again = await asyncio.gather(*(auth.refresh(Refresh(first.refresh_token)) for _ in range(5)))
-    assert len({session.refresh_token for session in again}) == 5
-    for session in again:
-        await auth.refresh(Refresh(session.refresh_token))
+    (successor,) = {session.refresh_token for session in again}
+    newest = await auth.refresh(Refresh(successor))
+    assert (await auth.refresh(Refresh(first.refresh_token))).refresh_token == newest.refresh_token
+    await auth.refresh(Refresh(newest.refresh_token))
 
 
 async def test_a_spent_refresh_token_after_its_grace_revokes_the_session(
@@ -289,6 +325,43 @@ async def test_bad_refresh_tokens_and_ended_sessions(database: SqlDatabase, redi
         session = await auth.guest(Guest())
         for token in ("", "x", session.access_token, session.refresh_token):
             await refused("UNAUTHENTICATED", auth.refresh(Refresh(token)))
+
+
+async def test_a_session_ends_a_while_after_its_log_in_whatever_is_refreshed(
+    database: SqlDatabase, redis_url: str
+) -> None:
+    async with instance(database, redis_url, session_seconds=1.2) as auth:
+        newest = await auth.guest(Guest())
+        assert newest.expires_in == 1.2
+
+        async def renewed() -> bool:
+            nonlocal newest
+            try:
+                newest = await auth.refresh(Refresh(newest.refresh_token))
+            except PollroomError:
+                return False
+            assert newest.expires_in <= 1.2
+            return True
+
+        await eventually(renewed, lambda again: not again, 5)
+        assert code_of(auth, newest) == "TOKEN_EXPIRED"
+
+
+async def test_an_old_key_is_accepted_until_it_is_taken_away(database: SqlDatabase, redis_url: str) -> None:
+    other = "another secret of these tests, just as long as that one"
+    async with instance(database, redis_url) as before:
+        session = await before.guest(Guest())
+        spent = await before.refresh(Refresh(session.refresh_token))
+    async with instance(database, redis_url, keys=SecretKeys(other, (SECRET,))) as rotated:
+        assert rotated.authenticate(session.access_token).user.id == session.user.id
+        rotated.authenticate(changed(session, key=SECRET, kid=None, iss=None, aud=None))
+        assert (await rotated.refresh(Refresh(session.refresh_token))).refresh_token == spent.refresh_token
+        renewed = await rotated.refresh(Refresh(spent.refresh_token))
+        refused_token(before, renewed.access_token)
+    async with instance(database, redis_url, keys=SecretKeys(other)) as after:
+        refused_token(after, session.access_token)
+        after.authenticate(renewed.access_token)
+        await after.refresh(Refresh(renewed.refresh_token))
 
 
 async def test_logout_ends_the_session_on_every_instance(

@@ -81,7 +81,7 @@ async def test_a_password_of_other_than_8_to_128_characters_is_refused(api: Api,
     )
 
 
-@pytest.mark.parametrize("password", ["12345678", "é" * 8, "🙂" * 128], ids=["8", "8 points", "128 points"])
+@pytest.mark.parametrize("password", ["1x3y5z7w", "é" * 8, "🙂" * 128], ids=["8", "8 points", "128 points"])
 async def test_a_password_of_8_to_128_code_points_is_taken(api: Api, password: str) -> None:
     ok(await api.post("/auth/register", registration(password=password)), 201)
 

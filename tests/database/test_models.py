@@ -222,22 +222,21 @@ async def test_users_and_sessions(database: SqlDatabase) -> None:
     assert await users.find_login(database, "ada@example.org") == (ada, "hash")
     assert await users.find_login(database, "nobody@example.org") is None
     assert await users.find_user(database, "u2") == guest
-    await users.extend_session(database, "s1", 150)
-    await users.extend_session(database, "s1", 120)
+    await users.use_session(database, "s1", 20)
     await users.spend_refresh(database, "t1", 20)
     await users.spend_refresh(database, "t1", 30)
     async with database.transaction() as q:
         row = await users.lock_refresh(q, "t1")
         assert await users.lock_refresh(q, "T1") is None
     assert row is not None
-    assert (row["session_id"], row["spent_at"], row["expires_at"], row["revoked_at"]) == ("s1", 20, 150, None)
+    assert (row["session_id"], row["spent_at"], row["expires_at"], row["revoked_at"]) == ("s1", 20, 100, None)
     assert users.user_of(row) == ada
     assert await users.revoke_session(database, "s1", 40)
     assert not await users.revoke_session(database, "s1", 50)
     assert await users.revoked_since(database, 40) == ["s1"]
     assert await users.revoked_since(database, 41) == []
     async with database.transaction() as q:
-        assert await users.remove_expired(q, 151) == 1
+        assert await users.remove_expired(q, 101) == 1
         assert await users.lock_refresh(q, "t1") is None
     assert await users.find_session(database, "s1") is None
     session = await users.find_session(database, "s2")

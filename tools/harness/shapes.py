@@ -184,7 +184,8 @@ class Memory:
             check_session(body)
         if isinstance(body.get("items"), list):
             for item in body["items"]:
-                check_poll(item, answers=True)
+                if "question" in item:
+                    check_poll(item, answers=True)
 
 
 def poll_of(frame: dict[str, Any]) -> str | None:

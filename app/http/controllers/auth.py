@@ -42,9 +42,7 @@ class SessionPage(Camel):
 
 
 class AuthController:
-    def __init__(
-        self, auth: Sessions, accounts: Accounts, export: AccountExport, bearer: Bearer
-    ) -> None:
+    def __init__(self, auth: Sessions, accounts: Accounts, export: AccountExport, bearer: Bearer) -> None:
         self._auth = auth
         self._accounts = accounts
         self._export = export

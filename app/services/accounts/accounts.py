@@ -41,9 +41,7 @@ class Accounts:
             check_new_password(body.new_password, clean_email(identity.user.email))
         except PollroomError as error:
             text = (error.fields or {})["password"]
-            raise PollroomError(
-                "VALIDATION_FAILED", fields={"password": text, "newPassword": text}
-            ) from None
+            raise PollroomError("VALIDATION_FAILED", fields={"password": text, "newPassword": text}) from None
         known = await self._verified(identity, body.password, client)
         new_hash = await self._hasher.hash(body.new_password)
         now = self._clock.now()
@@ -108,10 +106,6 @@ class Accounts:
                 await model.delete_refresh_tokens(q, session_id)
             await model.delete_user(q, identity.user.id, now)
         await self._sessions.announce_ended(ended)
-
-    async def is_gone(self, identity: Identity) -> bool:
-        """Whether the account was deleted."""
-        return await model.find_user(self._database, identity.user.id) is None
 
     async def _verified(self, identity: Identity, password: str, client: str | None) -> str:
         """The user's password hash. Guesses share the budget of log-ins."""

@@ -178,7 +178,11 @@ class Sessions:
     async def renew(self, q: Queries, identity: Identity, now: int) -> Session | None:
         """A pair that replaces all refresh tokens of the session. None if it has ended meanwhile."""
         row = await model.find_session(q, identity.session_id)
-        if row is None or row["revoked_at"] is not None or self._ended({**row, "began_at": row["created_at"]}, now):
+        if (
+            row is None
+            or row["revoked_at"] is not None
+            or self._ended({**row, "began_at": row["created_at"]}, now)
+        ):
             return None
         await model.delete_refresh_tokens(q, identity.session_id)
         token = await self._refresh_tokens.first(q, identity.session_id, now)

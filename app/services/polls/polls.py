@@ -1,5 +1,7 @@
 """What owners do with polls."""
 
+import hashlib
+
 from msgspec.structs import replace
 
 from ...domain.ballots import PollState, Snapshot
