@@ -407,6 +407,40 @@ async def test_a_logout_without_redis_still_ends_the_session(database: SqlDataba
             assert await model.revoked_since(database, 0) == [identity.session_id]
 
 
+async def test_addresses_take_turns_at_hashing_and_a_full_queue_refuses_the_largest() -> None:
+    hasher = PasswordHashing(threads=1, max_waiting=12)
+    done: list[str] = []
+
+    async def one(client: str) -> None:
+        await hasher.hash(PASSWORD, client)
+        done.append(client)
+
+    try:
+        flood = [asyncio.create_task(one("198.51.100.1")) for _ in range(12)]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(one(f"198.51.100.{number}") for number in (2, 3)))
+        answers = await asyncio.gather(*flood, return_exceptions=True)
+    finally:
+        hasher.close()
+    assert [done.index(f"198.51.100.{number}") for number in (2, 3)] < [4, 4]
+    assert [answer.code for answer in answers if isinstance(answer, PollroomError)] == ["RATE_LIMITED"] * 2
+
+
+async def test_what_is_given_up_before_its_turn_is_not_hashed() -> None:
+    hasher = PasswordHashing(threads=1)
+    try:
+        first = asyncio.create_task(hasher.hash(PASSWORD))
+        waiting = [asyncio.create_task(hasher.hash(PASSWORD)) for _ in range(50)]
+        await asyncio.sleep(0)
+        for task in waiting:
+            task.cancel()
+        await first
+        await hasher.hash(PASSWORD)
+        assert (hasher.hashed, hasher.waiting) == (2, 0)
+    finally:
+        hasher.close()
+
+
 async def test_passwords_that_wait_are_bounded() -> None:
     hasher = PasswordHashing(threads=1, max_waiting=2)
     try:

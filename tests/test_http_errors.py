@@ -97,7 +97,7 @@ def test_every_wrong_field_is_named_at_once_in_words_of_json() -> None:
         decode(data, NEW_POLL)
     assert caught.value.fields == {
         "question": "must be a string",
-        "options": "must be an array, each item a string or an object with label",
+        "options": "must be an array, each item a string or an object with label, correct",
         "minChoices": "must be a whole number from 1 to 100 or null",
         "resultsVisibility": "must be one of: always, after_vote, after_close, owner",
         "guests": "must be true or false or null",

@@ -15,6 +15,7 @@ from ..adapters.redis.ledger.ledger import RedisLedger
 from ..domain.errors import PollroomError
 from ..ports.vote_log import VoteLog
 from ..services.accounts.budgets import Budgets
+from ..services.accounts.password_hashing import PasswordHashing
 from ..services.health import Readiness
 from ..services.rooms.broadcaster import Broadcaster
 from ..services.rooms.connections import ConnectionRegistry
@@ -38,6 +39,7 @@ class Sources:
     votes: VoteLog
     worker: VoteWorker | None
     budgets: Budgets
+    passwords: PasswordHashing
 
 
 class Figures:
@@ -95,6 +97,8 @@ class Figures:
         for budget, number in sorted(of.budgets.refused.items()):
             over.add_metric([budget], number)
         yield over
+        waiting = "Passwords that wait for a hash or are being hashed."
+        yield _gauge("pollroom_passwords_waiting", waiting, of.passwords.waiting)
         yield _batches(of.ledger.counts.sizes)
         delivered = CounterMetricFamily(
             "pollroom_deliveries",

@@ -131,8 +131,16 @@ class Setting:
 
 def _read(name: str, environ: Mapping[str, str]) -> Any:
     setting = SETTINGS[name]
+    text = environ.get(name, "").strip()
+    if name in SECRETS and (file := environ.get(f"{name}_FILE", "").strip()):
+        if text:
+            raise ConfigError(f"{name}_FILE", f"empty where {name} is set")
+        try:
+            text = Path(file).read_text().strip()
+        except (OSError, ValueError):
+            raise ConfigError(f"{name}_FILE", "a file that can be read") from None
     try:
-        return setting.parse(environ.get(name, "").strip() or setting.default)
+        return setting.parse(text or setting.default)
     except ValueError:
         raise ConfigError(name, setting.allowed) from None
 
@@ -315,3 +323,8 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "MAX_QUEUED_BALLOTS": _whole(10_000, 1, 1_000_000),
     "LOG_LEVEL": Setting("info", "one of " + ", ".join(_LEVELS), _level),
 }
+
+SECRETS: Final = frozenset(
+    {"DATABASE_URL", "REDIS_URL", "JWT_SECRET", "JWT_SECRET_OLD", "S3_ACCESS_KEY", "S3_SECRET_KEY"}
+)
+"""Settings that may be read from a file, which ``NAME_FILE`` names, as secrets of containers are."""

@@ -218,7 +218,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             )
             stack.push_async_callback(found.close)
             gateway = found.app
-        sources = Sources(registry, broadcaster, ledger, readiness, stores.votes, worker, budgets)
+        sources = Sources(registry, broadcaster, ledger, readiness, stores.votes, worker, budgets, passwords)
         figures = Figures(sources)
         services = Services(
             auth,

@@ -9,7 +9,8 @@ from ..domain.ballots import VoteAccepted, VoteRetracted
 from ..domain.polls import NewPoll, NewRound, PollEdit
 from ..domain.users import ChangePassword, DeleteAccount, Guest, Login, Refresh, Register, Session
 from ..domain.vote_forms import VoteForm
-from .controllers.auth import Me, SessionPage
+from .controllers.accounts import SessionPage
+from .controllers.auth import Me
 from .controllers.images import OneOption
 from .controllers.ops import Health, Report
 from .controllers.polls import OnePoll, PollAndTally, PollPage

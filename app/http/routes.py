@@ -15,6 +15,7 @@ from ..services.polls.option_images import OptionImages
 from ..services.polls.polls import Polls
 from ..services.voting.export import AccountExport
 from ..services.voting.votes import Votes
+from .controllers.accounts import AccountController
 from .controllers.auth import AuthController
 from .controllers.docs import DocsController
 from .controllers.images import ImageController
@@ -55,7 +56,8 @@ def routes(
     Routes are tried in order: votes come first.
     """
     bearer = Bearer(services.auth)
-    auth = AuthController(services.auth, services.accounts, services.export, bearer)
+    auth = AuthController(services.auth, bearer)
+    accounts = AccountController(services.accounts, services.export, bearer)
     polls = PollController(services.polls, bearer)
     votes = VoteController(services.votes, bearer)
     images = ImageController(services.images, bearer)
@@ -84,12 +86,12 @@ def routes(
         Route("/auth/refresh", Resource(POST=auth.refresh)),
         Route("/auth/logout", Resource(POST=auth.logout)),
         Route("/auth/guest", Resource(POST=auth.guest)),
-        Route("/auth/password", Resource(POST=auth.change_password)),
-        Route("/auth/sessions", Resource(GET=auth.sessions, DELETE=auth.end_all_sessions)),
-        Route("/auth/sessions/{session_id}", Resource(DELETE=auth.end_session)),
-        Route("/auth/me", Resource(GET=auth.me, DELETE=auth.delete)),
-        Route("/auth/me/delete", Resource(POST=auth.delete)),
-        Route("/auth/me/export", Resource(GET=auth.export)),
+        Route("/auth/password", Resource(POST=accounts.change_password)),
+        Route("/auth/sessions", Resource(GET=accounts.sessions, DELETE=accounts.end_all_sessions)),
+        Route("/auth/sessions/{session_id}", Resource(DELETE=accounts.end_session)),
+        Route("/auth/me", Resource(GET=auth.me, DELETE=accounts.delete)),
+        Route("/auth/me/delete", Resource(POST=accounts.delete)),
+        Route("/auth/me/export", Resource(GET=accounts.export)),
         Route("/login", Resource(POST=auth.login)),
         Route("/logout", Resource(POST=auth.logout)),
         Route("/ws", Resource(GET=ops.upgrade_required)),

@@ -215,3 +215,25 @@ def test_starts_at_once_agree_on_the_secret(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         secrets = set(pool.map(lambda _: read(tmp_path).jwt_secret, range(40)))
     assert len(secrets) == 1
+
+
+def test_a_secret_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("a secret in a file, 32 bytes or more\n")
+    assert read(tmp_path, JWT_SECRET_FILE=str(file)).jwt_secret == "a secret in a file, 32 bytes or more"
+    for environ in (
+        {"JWT_SECRET_FILE": str(tmp_path / "missing")},
+        {"JWT_SECRET_FILE": str(file), "JWT_SECRET": "another secret, 32 bytes or more"},
+    ):
+        with pytest.raises(ConfigError, match="JWT_SECRET_FILE must be"):
+            read(tmp_path, **environ)
+    file.write_text("short")
+    with pytest.raises(ConfigError, match="JWT_SECRET must be"):
+        read(tmp_path, JWT_SECRET_FILE=str(file))
+
+
+def test_old_secrets_are_separated_by_white_space(tmp_path: Path) -> None:
+    one, two = "o" * 32, "t" * 40
+    assert read(tmp_path, JWT_SECRET_OLD=f" {one}\n {two} ").jwt_secret_old == (one, two)
+    with pytest.raises(ConfigError):
+        read(tmp_path, JWT_SECRET_OLD=f"{one} short")

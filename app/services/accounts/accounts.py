@@ -43,7 +43,7 @@ class Accounts:
             text = (error.fields or {})["password"]
             raise PollroomError("VALIDATION_FAILED", fields={"password": text, "newPassword": text}) from None
         known = await self._verified(identity, body.password, client)
-        new_hash = await self._hasher.hash(body.new_password)
+        new_hash = await self._hasher.hash(body.new_password, client)
         now = self._clock.now()
         async with self._database.transaction() as q:
             if await model.lock_user(q, identity.user.id) != (known,):
@@ -111,6 +111,6 @@ class Accounts:
         """The user's password hash. Guesses share the budget of log-ins."""
         await self._sessions.spend_login(identity.user.email or "", client)
         known = await model.password_hash(self._database, identity.user.id)
-        if not await self._hasher.verify(known, password) or known is None:
+        if not await self._hasher.verify(known, password, client) or known is None:
             raise PollroomError("INVALID_CREDENTIALS")
         return known

@@ -74,7 +74,7 @@ class Sessions:
         name = fields.take(lambda: clean_name(body.name), None)
         fields.take(lambda: check_new_password(body.password, email), None)
         fields.done()
-        password_hash = await self._hasher.hash(body.password)
+        password_hash = await self._hasher.hash(body.password, client)
         now = self._clock.now()
         user = User(new_id(), email, name, False, now)
         try:
@@ -93,7 +93,7 @@ class Sessions:
             email = ""  # no account has it
         await self.spend_login(email or body.email.strip().lower()[:MAX_EMAIL], client)
         known = await model.find_login(self._database, email)
-        if not await self._hasher.verify(known and known[1], body.password) or known is None:
+        if not await self._hasher.verify(known and known[1], body.password, client) or known is None:
             raise PollroomError("INVALID_CREDENTIALS")
         now = self._clock.now()
         async with self._database.transaction() as q:
