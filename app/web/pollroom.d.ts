@@ -99,7 +99,7 @@ export interface State {
     lostAt: number | null;
     /** The server takes no more sockets at the moment. */
     full: boolean;
-    /** The session ended on the server. Votes wait for `login` or `guest`. */
+    /** This browser voted here with a session that is gone. A new guest would be a second vote: ask first, then call `login` or `guest`. */
     signedOut: boolean;
     user: User | null;
     code: string | null;

@@ -162,7 +162,11 @@ export class Pollroom {
     }
 
     async guest() {
-        return this.#signIn(await this.#fetch(null, "POST", "auth/guest"));
+        const user = await this.#becomeGuest();
+        this.signedOut = false;
+        if (this.#welcomed && !this.#held) this.#authenticate();
+        this.#tell();
+        return user;
     }
 
     async logout() {
@@ -387,7 +391,7 @@ export class Pollroom {
 
     #becomeGuest() {
         this.#becoming ??= this.#fetch(null, "POST", "auth/guest")
-            .then((answer) => this.session.keep(answer))
+            .then((answer) => this.session.kept?.user ?? this.session.keep(answer)) // another tab may have been faster
             .finally(() => (this.#becoming = null));
         return this.#becoming;
     }
@@ -552,13 +556,15 @@ class Room {
 
     /** `VOTE_ACCEPTED` as last heard, also from before a reload. */
     get receipt() {
-        const kept = this.pollId && this.#client.storage.get(`receipt:${this.pollId}`);
-        return kept && kept.userId === this.#client.user?.id ? kept : null;
+        return this.pollId && this.#client.storage.get(`receipt:${this.pollId}`);
     }
 
     get state() {
-        const { link, lostAt, full, signedOut, user } = this.#client;
-        const { code, ended, poll, tally, viewers, yourVote, deck, outcome, receipt } = this;
+        const { link, lostAt, full, user } = this.#client;
+        const { code, ended, poll, tally, viewers, yourVote, deck, outcome } = this;
+        const kept = this.receipt;
+        const receipt = kept && kept.userId === (user?.id ?? null) ? kept : null;
+        const signedOut = kept !== null && !user && kept.userId !== null;
         const pending = this.pollId ? this.#client.pending(this.pollId) : [];
         return { link, lostAt, full, signedOut, user, code, ended, poll, tally, viewers, yourVote, deck, outcome, receipt, pending };
     }
@@ -689,7 +695,7 @@ class Room {
         if (message.seq !== undefined && message.seq >= (this.yourVote?.seq ?? 0)) {
             const { id, optionIds, seq, castAt } = message;
             this.yourVote = message.type === "VOTE_ACCEPTED" ? { id, optionIds, seq, castAt } : null;
-            const kept = this.yourVote && { ...message, userId: this.#client.user?.id };
+            const kept = this.yourVote && { ...message, userId: this.#client.user?.id ?? null };
             this.#client.storage.set(`receipt:${this.pollId}`, kept);
         }
         this.tell();

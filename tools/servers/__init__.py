@@ -4,6 +4,7 @@ One context manager each; ``scripts/services`` (``tools/servers/__main__.py``) s
 """
 
 from tools.servers.broker import KAFKA_VERSION, Kafka, fetch_kafka, kafka, kafka_program
+from tools.servers.browser import chromium_program
 from tools.servers.database import MariaDB, fresh_database, mariadb, mariadb_binary
 from tools.servers.programs import Missing, ensure, faketime_library, nginx_program, package
 from tools.servers.redis import (
@@ -29,6 +30,7 @@ __all__ = [
     "RedisServer",
     "Server",
     "build_minio",
+    "chromium_program",
     "ensure",
     "faketime_library",
     "fetch_kafka",

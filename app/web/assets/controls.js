@@ -1,10 +1,25 @@
 // What a host can do with a poll, for the host's page and for the keys of the screen.
 
-import { explain, setting, t, useState, warn } from "./ui.js";
+import { explain, html, setting, t, useEffect, useRef, useState, warn } from "./ui.js";
 
 /** Whether a stranger in the hall sees no counts now. */
 export const hiddenFromHall = ({ resultsVisibility, status }) =>
     resultsVisibility === "owner" || (status !== "closed" && resultsVisibility !== "always");
+
+/** The question before something that cannot be undone. */
+export function Sure({ sure, confirm, cancel, kind = "" }) {
+    const yes = useRef(null);
+    useEffect(() => yes.current.focus(), [sure]);
+    return html`
+        <div class="sure card stack ${kind}" role="alertdialog" aria-label=${sure.text}>
+            <p>${sure.text}</p>
+            <div class="row">
+                <button class="button main" onClick=${confirm} ref=${yes}>${t(`do_${sure.name}`)}</button>
+                <button class="button" onClick=${cancel}>${t("not_yet")}</button>
+            </div>
+        </div>
+    `;
+}
 
 /** `poll` may be null. `actions`: buttons in order. `acts`: the same by name. `sure`: a question to answer first. */
 export function useControls(client, poll, tally) {

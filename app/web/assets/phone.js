@@ -1,7 +1,7 @@
 // /p/{code}: vote and watch. /p/{code}/embed is the same page for a frame.
 
 import {
-    Brand, Languages, Notice, Results, SignIn, clock, duration, exactClock, html, newClient, number, render, resultsAsText,
+    Brand, Languages, Notice, Results, SignIn, duration, exactClock, explain, html, newClient, number, opening, render, resultsAsText,
     root, spaced, speak, t, useEffect, useLate, useRef, useRoom, useSpokenResults, useState, useTick, useTitle, warn,
 } from "./ui.js";
 import { Ballot, choiceRule, half } from "./ballot.js";
@@ -106,7 +106,8 @@ function Poll({ state, room }) {
     const [watching, watch] = useState(false);
     const heading = useRef(null);
     const status = poll.paused ? "paused" : poll.status;
-    const voting = poll.status === "open" && !pending.length && (!mine || changing) && !watching;
+    const form = poll.status === "open" && !pending.length && (!mine || changing) && !watching;
+    const voting = form || (poll.status === "open" && state.signedOut);
     useTitle(`${status === "open" ? "● " : ""}${t(`status_${status}`)} · ${poll.question}`);
     useSpokenResults(poll, tally);
     useEffect(() => {
@@ -124,6 +125,7 @@ function Poll({ state, room }) {
         if (mine) change(false);
     }, [mine?.seq]);
     const vote = (optionIds) => {
+        if (room.current.state.pending.length) return; // tapped again before the page was drawn
         change(false);
         room.current.vote(optionIds).catch(() => {});
     };
@@ -169,18 +171,21 @@ function Countdown({ poll }) {
 /** Whoever may not vote here learns why before choosing. */
 function MayVote({ state, children }) {
     const { poll, user, signedOut } = state;
-    const [renewed, renew] = useState(false);
-    if (signedOut && state.receipt === null && !state.outcome && poll.guests) return children;
-    if (signedOut && !renewed) {
+    const [renewed, renew] = useState(0);
+    const done = () => renew(renewed + 1);
+    useEffect(() => signedOut && warn(t("signed_out")), [signedOut]);
+    if (signedOut) {
+        const guest = () => client.guest().then(done, (error) => warn(explain(error)));
         return html`
             <${Notice} tone="bad" said=${t("signed_out")}><p>${t("signed_out_line")}</p><//>
-            <div class="card"><${SignIn} client=${client} done=${() => renew(true)} /></div>
+            <div class="card"><${SignIn} client=${client} done=${done} /></div>
+            ${poll.guests && html`<button class="button" onClick=${guest}>${t("new_guest")}</button>`}
         `;
     }
     if (!poll.guests && (!user || user.guest)) {
         return html`
             <${Notice} said=${t("accounts_only")} />
-            <div class="card"><${SignIn} client=${client} done=${() => renew(!renewed)} create=${true} /></div>
+            <div class="card"><${SignIn} client=${client} done=${done} create=${true} /></div>
         `;
     }
     return children;
@@ -232,7 +237,7 @@ function said({ poll, outcome, mine, voting }) {
     if (outcome?.type === "ERROR" && outcome.code !== "UNAVAILABLE") {
         return refusals[outcome.code] ?? { tone: "bad", said: t("not_counted"), line: outcome.message };
     }
-    if (voting || !mine) return null;
+    if (voting || !mine || outcome?.type === "VOTE_RETRACTED") return null;
     if (poll.status === "closed") return { tone: "good", said: t("in_it"), chosen: true };
     if (outcome?.repeated && outcome.restored) return { tone: "good", said: t("counted_earlier"), chosen: true };
     if (outcome?.changed) return { tone: "good", said: t("changed"), chosen: true };
@@ -241,8 +246,7 @@ function said({ poll, outcome, mine, voting }) {
 
 function Scheduled({ poll }) {
     useTick(1000);
-    const left = Date.parse(poll.opensAt) - client.now();
-    return html`<${Notice} said=${t("opens", { at: clock(Date.parse(poll.opensAt)), in: duration(left) })}><p>${t("opens_line")}</p><//>`;
+    return html`<${Notice} said=${opening(poll, client.now())}><p>${t("opens_line")}</p><//>`;
 }
 
 function Tally({ state, mine }) {

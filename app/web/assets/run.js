@@ -5,7 +5,7 @@ import {
 } from "./ui.js";
 import { Share } from "./share.js";
 import { Options } from "./options.js";
-import { useControls } from "./controls.js";
+import { Sure, useControls } from "./controls.js";
 
 export function Run({ client, id, user }) {
     const [target] = useState(() => ({ pollId: id }));
@@ -69,12 +69,7 @@ function Buttons({ controls }) {
             `)}
         </div>
         ${sure && html`
-            <${Notice} tone="warn" said=${sure.text}>
-                <div class="row">
-                    <button class="button main small" onClick=${confirm} ref=${(button) => button?.focus()}>${t(`do_${sure.name}`)}</button>
-                    <button class="button small" onClick=${cancel}>${t("not_yet")}</button>
-                </div>
-            <//>
+            <${Sure} sure=${sure} confirm=${confirm} cancel=${cancel} />
         `}
     `;
 }

@@ -1,10 +1,10 @@
 // /p/{code}/screen: the big screen. It watches as a stranger, so it shows what the hall may see; only its keys use the owner's session.
 
 import {
-    audienceAddresses, duration, exactClock, html, letter, newClient, number, percent, render, root, shortAddress, spaced, speak,
+    audienceAddresses, duration, exactClock, html, letter, newClient, number, opening, percent, render, root, shortAddress, spaced, speak,
     t, useEffect, useRoom, useSpokenResults, useState, useTick, useTitle,
 } from "./ui.js";
-import { useControls } from "./controls.js";
+import { Sure, useControls } from "./controls.js";
 import { KeyList, useKeys } from "./keys.js";
 import { Qr } from "./share.js";
 
@@ -45,6 +45,7 @@ function Screen({ state, address }) {
         { name: "sort", keys: ["s"], act: closed && tally.counts ? () => sort(!sorted) : null },
         { name: "blank", keys: ["b", "."], act: () => blacken(!blank) },
         { name: "full", keys: ["f"], act: fullScreen },
+        { name: "cancel", keys: ["Escape"], act: controls.cancel },
         { name: "list", keys: ["?"], act: () => list(true) },
     ];
     const [single, change] = useKeys(commands);
@@ -58,17 +59,9 @@ function Screen({ state, address }) {
             ? html`<${Lobby} state=${state} address=${address} />`
             : html`<${Chart} poll=${poll} tally=${tally} viewers=${state.viewers} deck=${deck} sorted=${sorted && closed} />`}
         <${Foot} state=${state} status=${status} address=${address} small=${!lobby} list=${() => list(true)} />
-        ${controls.sure && html`
-            <div class="sure card" role="alertdialog" aria-label=${controls.sure.text}>
-                <p>${controls.sure.text}</p>
-                <div class="row">
-                    <button class="button main" onClick=${controls.confirm} ref=${(button) => button?.focus()}>${t(`do_${controls.sure.name}`)}</button>
-                    <button class="button" onClick=${controls.cancel}>${t("not_yet")}</button>
-                </div>
-            </div>
-        `}
-        ${controls.problem && html`<p class="sure card" role="alert">${controls.problem}</p>`}
-        ${listed && html`<${KeyList} commands=${commands} single=${single} change=${change} close=${() => list(false)} />`}
+        ${controls.sure && html`<${Sure} sure=${controls.sure} confirm=${controls.confirm} cancel=${controls.cancel} kind="over" />`}
+        ${controls.problem && html`<p class="sure card over" role="alert">${controls.problem}</p>`}
+        ${listed && html`<${KeyList} commands=${commands.filter(({ name }) => name !== "cancel")} single=${single} change=${change} close=${() => list(false)} />`}
         ${blank && html`<button class="blank" aria-label=${t("key_blank")} onClick=${() => blacken(false)}></button>`}
     `;
 }
@@ -93,7 +86,7 @@ function Lobby({ state, address }) {
 
 function Opens({ poll }) {
     useTick(500);
-    return html`<p class="figures">${t("opens_in", { in: duration(Date.parse(poll.opensAt) - watcher.now()) })}</p>`;
+    return html`<p class="figures">${opening(poll, watcher.now())}</p>`;
 }
 
 function Chart({ poll, tally, viewers, deck, sorted }) {

@@ -22,10 +22,12 @@ export const language = wished.find((name) => name in LANGUAGES) ?? "en";
 document.documentElement.lang = language;
 const texts = await (await fetch(new URL(`${language}.json`, import.meta.url))).json();
 const plural = new Intl.PluralRules(language);
-const numbers = new Intl.NumberFormat(language);
-const percents = new Intl.NumberFormat(language, { style: "percent" });
-const times = new Intl.DateTimeFormat(language, { timeStyle: "short" });
-const seconds = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
+// Dates and numbers as in the person's region.
+const locale = navigator.languages.find((name) => name.slice(0, 2) === language) ?? language;
+const numbers = new Intl.NumberFormat(locale);
+const percents = new Intl.NumberFormat(locale, { style: "percent" });
+const times = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
+const seconds = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
 
 /** The text of a key. `n` chooses the plural. */
 export function t(key, values = {}) {
@@ -44,6 +46,16 @@ export const exactClock = (at) => seconds.format(new Date(at));
 export const letter = (index) => (index < 26 ? String.fromCharCode(65 + index) : String(index + 1));
 /** K7M PRX: two groups are easier to read aloud. */
 export const spaced = (code) => `${code.slice(0, 3)} ${code.slice(3)}`;
+
+const DAY = 86_400_000;
+const dates = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
+
+/** When voting opens, and how long until then if that is soon. */
+export function opening(poll, now) {
+    const at = Date.parse(poll.opensAt);
+    if (at - now > DAY) return t("opens_on", { at: dates.format(at) });
+    return t("opens", { at: clock(at), in: duration(at - now) });
+}
 
 export function duration(milliseconds) {
     const all = Math.max(0, Math.ceil(milliseconds / 1000));
