@@ -101,6 +101,11 @@ class LogEntry(Struct, frozen=True):
     payload: bytes
 
 
+def option_ids(choices: str) -> list[str]:
+    """The options in a ``BallotRow.choices``."""
+    return choices.split(",") if choices else []
+
+
 class BallotRow(Struct, frozen=True):
     """A ballot as a row of ``ballots``. ``n``: how many ids this voter used so far; the higher one wins.
 
@@ -118,6 +123,10 @@ class BallotRow(Struct, frozen=True):
     cast_at: int
     accepted: bool
     earlier: str
+
+    @property
+    def option_ids(self) -> list[str]:
+        return option_ids(self.choices)
 
 
 class Filled(Struct, frozen=True):

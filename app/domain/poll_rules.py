@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from .errors import Fields, PollroomError, invalid
+from .poll_kinds import KINDS
 from .polls import MAX_OPTIONS, NewOption, NewPoll, Option, PollEdit, Rules
 from .text import as_seen, clean_text
 from .values import new_id, to_ms
@@ -54,7 +55,7 @@ def compose(new: NewPoll, owner_id: str, now: int) -> Rules:
         deleted_at=None,
         created_at=now,
     )
-    fields.take(lambda: _check_choices(rules), None)
+    fields.take(lambda: KINDS[rules.kind].validate(rules), None)
     fields.take(lambda: _check_closing(rules, now), None)
     fields.done()
     return rules
@@ -90,7 +91,7 @@ def revise(rules: Rules, edit: PollEdit, *, now: int, opened: bool, closed: bool
             rules.closes_at,
         ),
     )
-    fields.take(lambda: _check_choices(new), None)
+    fields.take(lambda: KINDS[new.kind].validate(new), None)
     fields.take(lambda: _check_draft(rules, edit), None)
     fields.done()
     if accepted and _choice_rules(new) != _choice_rules(rules):
@@ -138,7 +139,7 @@ def _without_answers(rules: Rules) -> Rules:
 
 def _choice_rules(rules: Rules) -> tuple[object, ...]:
     labels = [(option.id, option.label) for option in rules.options]
-    return labels, rules.min_choices, rules.max_choices
+    return rules.kind, labels, rules.min_choices, rules.max_choices
 
 
 def _times(rules: Rules) -> tuple[int | None, int | None]:
@@ -209,13 +210,6 @@ def _time(field: str, at: datetime | None) -> int | None:
     if not 0 < ms < _LAST_TIME:
         raise invalid(field, "must lie between the years 1970 and 9999")
     return ms
-
-
-def _check_choices(rules: Rules) -> None:
-    if rules.max_choices < rules.min_choices:
-        raise invalid("maxChoices", "must be at least minChoices")
-    if rules.options and rules.max_choices > len(rules.options):
-        raise invalid("maxChoices", "must be at most the number of options")
 
 
 def _check_closing(rules: Rules, now: int) -> None:

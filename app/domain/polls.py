@@ -11,6 +11,8 @@ from .values import Camel, optional_rfc3339, rfc3339
 
 Visibility = Literal["always", "after_vote", "after_close", "owner"]
 Status = Literal["draft", "scheduled", "open", "closed"]
+Kind = Literal["choice"]
+"""See ``poll_kinds.py``."""
 
 MAX_OPTIONS: Final = 100
 
@@ -34,6 +36,8 @@ class Rules(Struct, frozen=True):
 
     ``opens_at``, ``closes_at``, ``closed_at`` and ``deleted_at`` follow the ledger through the vote log and lag behind it:
     of a poll that the ledger holds, read them there. ``seq`` likewise.
+
+    New fields have a default and are in the column ``rules``, a JSON object: they need no migration.
     """
 
     id: str
@@ -59,11 +63,25 @@ class Rules(Struct, frozen=True):
     revealed_at: int | None = None
     round: int = 1
     previous_id: str | None = None
+    kind: Kind = "choice"
 
     @property
     def correct(self) -> list[str]:
         """IDs of the correct options: for the owner, and for everybody once ``revealed_at`` is set."""
         return [option.id for option in self.options if option.correct]
+
+
+LEDGER_RULES: Final = (
+    "version",
+    "kind",
+    "min_choices",
+    "max_choices",
+    "allow_change",
+    "guests",
+    "draft",
+    "paused",
+)
+"""The fields of ``Rules`` that the ledger decides ballots by. Its scripts find them under these names in ``poll.rules``."""
 
 
 class OptionView(Camel):

@@ -1,13 +1,12 @@
 """The queries of ``sql/queries/vote.sql``: ballots, and what the vote log says of polls. Times in milliseconds."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from ..domain.ballots import BallotRow, PollChange
+from ..domain.ballots import BallotRow, PollChange, option_ids
 from ..domain.values import new_id
 from ..ports.database import Queries
 
@@ -57,16 +56,9 @@ async def has_ballots(q: Queries, poll_id: str) -> bool:
     return await q.one("ballot.exists", poll_id=poll_id) is not None
 
 
-async def recount(q: Queries, poll_id: str) -> tuple[int, dict[str, int], int]:
-    """Voters whose vote stands, option id -> votes, and the highest seq of a ballot (0 without one)."""
-    voters, seq, counts = 0, 0, Counter[str]()
-    for row in await q.all("ballot.recount", poll_id=poll_id):
-        seq = max(seq, row["seq"])
-        if row["choices"]:
-            voters += row["n"]
-            for option in row["choices"].split(","):
-                counts[option] += row["n"]
-    return voters, dict(counts), seq
+async def chosen(q: Queries, poll_id: str) -> list[tuple[list[str], int]]:
+    """Option IDs, and how many voters chose exactly these. Empty ones are retractions."""
+    return [(option_ids(row["choices"]), row["n"]) for row in await q.all("ballot.chosen", poll_id=poll_id)]
 
 
 async def ballots_after(q: Queries, poll_id: str, voter_id: str, limit: int) -> list[BallotRow]:

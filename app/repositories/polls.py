@@ -12,6 +12,14 @@ from ..ports.database import Queries, Value
 # Above every character of an id.
 _AFTER_ALL = "~"
 
+_COLUMNS = ("paused", "revealed_at", "round", "previous_id")
+_DEFAULTS = {
+    field.name: field.default
+    for field in msgspec.structs.fields(Rules)
+    if not field.required and field.name not in _COLUMNS
+}
+"""The rules in the column ``rules``."""
+
 
 async def find(q: Queries, poll_id: str) -> Rules | None:
     """Also a deleted one: see ``deleted_at``."""
@@ -104,6 +112,10 @@ async def _insert_options(q: Queries, rules: Rules) -> None:
 def _columns(rules: Rules) -> dict[str, Value]:
     columns = msgspec.structs.asdict(rules)
     del columns["options"]
+    later = {name: columns.pop(name) for name in _DEFAULTS}
+    columns["rules"] = msgspec.json.encode(
+        {name: value for name, value in later.items() if value != _DEFAULTS[name]}
+    ).decode()
     return columns
 
 
@@ -113,33 +125,11 @@ def _rules(rows: list[dict[str, Any]]) -> list[Rules]:
 
 
 def _one(rows: Sequence[Mapping[str, Any]]) -> Rules:
-    first = rows[0]
-    return Rules(
-        id=first["id"],
-        code=first["code"],
-        owner_id=first["owner_id"],
-        version=first["version"],
-        seq=first["seq"],
-        question=first["question"],
-        description=first["description"],
-        options=tuple(
-            Option(row["option_id"], row["label"], row["image"], bool(row["correct"]))
-            for row in rows
-            if row["option_id"] is not None
-        ),
-        min_choices=first["min_choices"],
-        max_choices=first["max_choices"],
-        results_visibility=first["results_visibility"],
-        allow_change=bool(first["allow_change"]),
-        guests=bool(first["guests"]),
-        draft=bool(first["draft"]),
-        opens_at=first["opens_at"],
-        closes_at=first["closes_at"],
-        closed_at=first["closed_at"],
-        deleted_at=first["deleted_at"],
-        created_at=first["created_at"],
-        paused=bool(first["paused"]),
-        revealed_at=first["revealed_at"],
-        round=first["round"],
-        previous_id=first["previous_id"],
-    )
+    options = [
+        Option(row["option_id"], row["label"], row["image"], bool(row["correct"]))
+        for row in rows
+        if row["option_id"] is not None
+    ]
+    later = msgspec.json.decode(rows[0]["rules"] or "{}")
+    # Not strict: booleans are numbers in SQL.
+    return msgspec.convert({**rows[0], **later, "options": options}, Rules, strict=False)

@@ -2,16 +2,16 @@
 -- A new poll. Its code, and the request key of its owner, are unique.
 INSERT INTO polls (id, code, owner_id, request_key, version, seq, question, description, min_choices, max_choices,
     results_visibility, allow_change, guests, draft, opens_at, closes_at, closed_at, deleted_at, created_at,
-    paused, revealed_at, round, previous_id)
+    paused, revealed_at, round, previous_id, rules)
 VALUES (:id, :code, :owner_id, :request_key, :version, :seq, :question, :description, :min_choices, :max_choices,
     :results_visibility, :allow_change, :guests, :draft, :opens_at, :closes_at, :closed_at, :deleted_at, :created_at,
-    :paused, :revealed_at, :round, :previous_id);
+    :paused, :revealed_at, :round, :previous_id, :rules);
 
 -- name: poll.find
 -- A poll, one row an option, in one statement: rules and options are of the same version.
 SELECT p.id, p.code, p.owner_id, p.version, p.seq, p.question, p.description, p.min_choices, p.max_choices,
     p.results_visibility, p.allow_change, p.guests, p.draft, p.opens_at, p.closes_at, p.closed_at, p.deleted_at,
-    p.created_at, p.paused, p.revealed_at, p.round, p.previous_id, o.id AS option_id, o.label, o.image, o.correct
+    p.created_at, p.paused, p.revealed_at, p.round, p.previous_id, p.rules, o.id AS option_id, o.label, o.image, o.correct
 FROM polls p LEFT JOIN options o ON o.poll_id = p.id
 WHERE p.id = :id ORDER BY o.position;
 
@@ -19,7 +19,7 @@ WHERE p.id = :id ORDER BY o.position;
 -- Like poll.find for a JSON list of ids.
 SELECT p.id, p.code, p.owner_id, p.version, p.seq, p.question, p.description, p.min_choices, p.max_choices,
     p.results_visibility, p.allow_change, p.guests, p.draft, p.opens_at, p.closes_at, p.closed_at, p.deleted_at,
-    p.created_at, p.paused, p.revealed_at, p.round, p.previous_id, o.id AS option_id, o.label, o.image, o.correct
+    p.created_at, p.paused, p.revealed_at, p.round, p.previous_id, p.rules, o.id AS option_id, o.label, o.image, o.correct
 FROM {{list(ids)}} JOIN polls p ON p.id = list.value LEFT JOIN options o ON o.poll_id = p.id
 ORDER BY p.id, o.position;
 
@@ -45,7 +45,7 @@ UPDATE polls SET request_key = NULL WHERE id = :id;
 UPDATE polls SET version = :version, question = :question, description = :description, min_choices = :min_choices,
     max_choices = :max_choices, results_visibility = :results_visibility, allow_change = :allow_change,
     guests = :guests, draft = :draft, opens_at = :opens_at, closes_at = :closes_at, paused = :paused,
-    revealed_at = :revealed_at
+    revealed_at = :revealed_at, rules = :rules
 WHERE id = :id;
 
 -- name: poll.page

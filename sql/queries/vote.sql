@@ -16,9 +16,9 @@ VALUES (:poll_id, :voter_id, :n, :ballot_id, :choices, :seq, :epoch, :cast_at, :
 -- Whether SQL knows any ballot of a poll, retracted ones too.
 SELECT 1 AS found FROM ballots WHERE poll_id = :poll_id LIMIT 1;
 
--- name: ballot.recount
+-- name: ballot.chosen
 -- Ballots by what they chose (option ids joined by commas, empty after a retraction).
-SELECT choices, COUNT(*) AS n, MAX(seq) AS seq FROM ballots WHERE poll_id = :poll_id GROUP BY choices;
+SELECT choices, COUNT(*) AS n FROM ballots WHERE poll_id = :poll_id GROUP BY choices;
 
 -- name: ballot.after
 -- A poll's ballots in chunks, ordered by voter. One column: a driver in Python takes its time for each.

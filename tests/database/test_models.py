@@ -8,6 +8,7 @@ import pytest
 from app.adapters.sql.database import SqlDatabase
 from app.domain.ballots import BallotRow, PollChange
 from app.domain.errors import DuplicateKey
+from app.domain.poll_kinds import KINDS
 from app.domain.polls import Option, Rules
 from app.domain.users import User
 from app.domain.values import new_id
@@ -152,11 +153,11 @@ async def test_the_ballot_with_the_higher_n_wins_with_all_its_columns(
 
 
 async def test_a_recount_leaves_retracted_ballots_out(database: SqlDatabase) -> None:
-    assert await votes.recount(database, "p") == (0, {}, 0)
+    assert await votes.chosen(database, "p") == []
     assert not await votes.has_ballots(database, "p")
     rows = [ballot(1, "1", "a"), ballot(1, "1,2", "b"), ballot(1, "2,1", "c"), ballot(2, "", "d", seq=99)]
     await votes.store(database, [*rows, ballot(1, "3", "e", poll_id="q")])
-    assert await votes.recount(database, "p") == (3, {"1": 3, "2": 2}, 99)
+    assert KINDS["choice"].totals(await votes.chosen(database, "p")) == {"voters": 3, "1": 3, "2": 2}
     assert await votes.has_ballots(database, "p")
     first = await votes.ballots_after(database, "p", "", 3)
     assert [*first, *await votes.ballots_after(database, "p", first[-1].voter_id, 3)] == rows

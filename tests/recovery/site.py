@@ -10,6 +10,7 @@ from typing import Any
 from app.bootstrap.resources import Resources, migrate, open_resources
 from app.bootstrap.settings import Settings
 from app.domain.ballots import Ballot, PollState, Receipt
+from app.domain.poll_kinds import KINDS, VOTERS
 from app.domain.poll_rules import compose
 from app.domain.polls import NewPoll, Rules
 from app.repositories import ballots as votes
@@ -96,8 +97,8 @@ class Node:
 
     async def in_sql(self, poll: Rules) -> tuple[int, dict[str, int]]:
         """The same of the rows."""
-        voters, counts, _ = await votes.recount(self.stores.database, poll.id)
-        return voters, {name: n for name, n in counts.items() if n}
+        counts = KINDS[poll.kind].totals(await votes.chosen(self.stores.database, poll.id))
+        return counts.pop(VOTERS), {name: n for name, n in counts.items() if n}
 
     async def drain(self) -> None:
         await self.stores.worker().drain()

@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from ...domain.ballots import BallotRow, Filled, Hold, PollState
+from ...domain.ballots import BallotRow, Filled, Hold, PollState, option_ids
 from ...domain.errors import PollroomError, unavailable
+from ...domain.poll_kinds import KINDS
 from ...domain.poll_rules import new_times
 from ...domain.polls import Rules
 from ...ports.database import Database
@@ -126,11 +127,8 @@ class PollLoader:
             await asyncio.gather(following, return_exceptions=True)
         if not choices:
             return None
-        counts = Counter({"voters": sum(n for chosen, n in choices.items() if chosen)})
-        for chosen, n in choices.items():
-            for option in chosen.split(",") if chosen else ():
-                counts[option] += n
-        return Filled(dict(counts), accepted)
+        counts = KINDS[rules.kind].totals((option_ids(chosen), n) for chosen, n in choices.items())
+        return Filled(counts, accepted)
 
     def _chunk(self, poll_id: str, after: str) -> "asyncio.Task[list[BallotRow]]":
         """Read while the ledger takes the one before."""

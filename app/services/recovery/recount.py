@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from msgspec import Struct
 
+from ...domain.poll_kinds import KINDS, VOTERS
 from ...ports.database import Database
 from ...ports.ledger import Ledger
 from ...repositories import ballots as votes
@@ -41,7 +42,9 @@ class Recounter:
             after = ids[-1]
 
     async def compare(self, poll_id: str) -> Difference:
-        voters, counts, _ = await votes.recount(self._database, poll_id)
+        rules = await polls.find(self._database, poll_id)
+        counts = KINDS[rules.kind].totals(await votes.chosen(self._database, poll_id)) if rules else {}
+        voters = counts.pop(VOTERS, 0)
         state = (await self._ledger.peek([poll_id])).get(poll_id)
         held = None if state is None else (state.voters, _nonzero(state.counts))
         return Difference(poll_id, held, (voters, _nonzero(counts)))

@@ -204,7 +204,7 @@ class Relaying:
             row.epoch,
             row.seq,
             row.n,
-            row.choices.split(",") if row.choices else [],
+            row.option_ids,
             not row.choices,
             rfc3339(row.cast_at),
             resent,

@@ -6,6 +6,7 @@ import msgspec
 
 from ...domain.ballots import Ballot, BallotRow, Receipt
 from ...domain.errors import PollroomError, unavailable
+from ...domain.poll_kinds import KINDS
 from ...domain.polls import Rules
 from ...ports.database import Database
 from ...repositories import ballots as votes
@@ -47,12 +48,12 @@ def answer_closed(rules: Rules, ballot: Ballot, row: BallotRow | None) -> Receip
         raise PollroomError("FORBIDDEN")
     for id, retract, choices, seq, at in _answers(row) if row else ():
         if id == ballot.id:
-            if retract != ballot.retract or sorted(choices) != sorted(ballot.choices):
+            if retract != ballot.retract or not KINDS[rules.kind].same(choices, ballot.choices):
                 raise PollroomError("BALLOT_ID_REUSED")
             return Receipt(id, rules.id, tuple(choices), seq, at, True)
     raise PollroomError("POLL_CLOSED")
 
 
 def _answers(row: BallotRow) -> list[tuple[str, bool, list[str], int, int]]:
-    latest = row.choices.split(",") if row.choices else []
+    latest = row.option_ids
     return [*_earlier(row.earlier), (row.ballot_id, not latest, latest, row.seq, row.cast_at)]

@@ -10,8 +10,8 @@ from redis.exceptions import NoScriptError
 from .cluster import Client, Cluster, node_of
 
 _FOLDER = Path(__file__).parent.parent / "scripts"
-_PRELUDE = (_FOLDER / "prelude.lua").read_text()
-_PREFIXES = ("prelude", "server", "member")
+_PRELUDE = (_FOLDER / "prelude.lua").read_text() + (_FOLDER / "kinds.lua").read_text()
+_PREFIXES = ("prelude", "kinds", "server", "member")
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
 
 

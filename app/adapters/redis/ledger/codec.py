@@ -6,9 +6,8 @@ from typing import Any
 import msgspec
 
 from ....domain.ballots import BallotRow, CurrentVote, Filled, PollState
-from ....domain.polls import Rules
-
-ALLOW_CHANGE, GUESTS, DRAFT, PAUSED = 1, 2, 4, 8
+from ....domain.poll_kinds import VOTERS
+from ....domain.polls import LEDGER_RULES, Rules
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(
@@ -20,24 +19,18 @@ _json = msgspec.json.Encoder().encode
 
 def pack_rules(rules: Rules, new_times: bool, filled: Filled | None) -> bytes:
     """Encode the rules for ``install``. ``filled``: counts of the loaded ballots, or ``None`` if none were loaded."""
-    flags = ALLOW_CHANGE * rules.allow_change + GUESTS * rules.guests
-    flags += DRAFT * rules.draft + PAUSED * rules.paused
     return _encode(
-        (
-            rules.version,
-            rules.owner_id,
-            rules.opens_at or 0,
-            rules.closes_at or 0,
-            flags,
-            rules.min_choices,
-            rules.max_choices,
-            [option.id for option in rules.options],
-            rules.seq,
-            rules.closed_at or 0,
-            new_times,
-            [item for pair in filled.counts.items() for item in pair] if filled else False,
-            filled.accepted if filled else False,
-        )
+        {
+            "rules": {name: getattr(rules, name) for name in LEDGER_RULES},
+            "owner": rules.owner_id,
+            "opens": rules.opens_at or 0,
+            "closes": rules.closes_at or 0,
+            "options": [option.id for option in rules.options],
+            "seq": rules.seq,
+            "closed": rules.closed_at or 0,
+            "new_times": new_times,
+            "loaded": filled,
+        }
     )
 
 
@@ -50,9 +43,7 @@ def pack_ballots(rules: Rules, rows: Iterable[BallotRow]) -> list[str | bytes]:
         if row.earlier != "[]":
             for id, _, choices, seq, at in _earlier(row.earlier):
                 past.append((id, [position[name] for name in choices if name in position], seq, at))
-        chosen = (
-            [position[name] for name in row.choices.split(",") if name in position] if row.choices else []
-        )
+        chosen = [position[name] for name in row.option_ids if name in position]
         flat.append(row.voter_id)
         flat.append(_encode((row.n, row.ballot_id, chosen, row.seq, row.cast_at, int(row.accepted), past)))
     return flat
@@ -87,7 +78,7 @@ def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
     """Decode the ``state`` that scripts return and publish."""
     flat = iter(raw[12])
     counts = {name: int(n) for name, n in zip(flat, flat, strict=True)}
-    voters = counts.pop("voters", 0)
+    voters = counts.pop(VOTERS, 0)
     now, epoch, seq, version, owner, opens, closes, opened, closed, deleted, draft, accepted = raw[:12]
     return PollState(
         poll_id=poll_id,

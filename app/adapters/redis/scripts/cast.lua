@@ -28,17 +28,6 @@ for _, poll in ipairs(polls) do
   end
 end
 
-local function same(poll, choices, retract, wanted)
-  if retract ~= (#choices == 0) or #choices ~= #wanted then return false end
-  local first = {}
-  for _, position in ipairs(choices) do first[position] = true end
-  names(poll)
-  for _, name in ipairs(wanted) do
-    if not first[poll.index[name]] then return false end
-  end
-  return true
-end
-
 local function known(record, id)
   if not record then return nil end
   if record[ID] == id then return {id, record[CHOICES], record[SEQ], record[AT]} end
@@ -47,38 +36,26 @@ local function known(record, id)
   end
 end
 
-local function count(poll, choices, n)
-  for _, position in ipairs(choices) do
-    local name = names(poll)[position]
-    poll.delta[name] = (poll.delta[name] or 0) + n
-  end
-  if #choices > 0 then poll.delta.voters = (poll.delta.voters or 0) + n end
-end
-
 local function cast(poll, voter, guest, id, retract, wanted)
   if poll.hold then return {'held'} end
   if poll.absent or poll.stale then return {'absent'} end
-  if poll.deleted or (poll.draft and poll.owner ~= voter) then return {'NOT_FOUND'} end
-  if guest and not poll.guests then return {'FORBIDDEN'} end
-  local record = poll.records[voter]
+  if poll.deleted or (poll.rules.draft and poll.owner ~= voter) then return {'NOT_FOUND'} end
+  if guest and not poll.rules.guests then return {'FORBIDDEN'} end
+  local kind, rules, record = KINDS[poll.rules.kind], poll.rules, poll.records[voter]
   local first = known(record, id)
   if first then
-    if not same(poll, first[2], retract, wanted) then return {'BALLOT_ID_REUSED'} end
+    if retract ~= (#first[2] == 0) or not kind.same(poll, first[2], wanted) then return {'BALLOT_ID_REUSED'} end
     return {'again', first[3], first[4], chosen(poll, first[2])}
   end
   if poll.closed > 0 then return {'POLL_CLOSED'} end
   if not poll.opened then return {'POLL_NOT_OPEN'} end
-  if poll.paused then return {'POLL_PAUSED'} end
-  local choices = {}
+  if rules.paused then return {'POLL_PAUSED'} end
+  local choices, refusal = {}, nil
   if not retract then
-    names(poll)
-    for i, name in ipairs(wanted) do
-      choices[i] = poll.index[name]
-      if not choices[i] then return {'INVALID_OPTION'} end
-    end
-    if #choices < poll.min or #choices > poll.max then return {'INVALID_CHOICE_COUNT'} end
-    if record and record[ACCEPTED] == 1 and not poll.allow_change then return {'ALREADY_VOTED'} end
-  elseif not poll.allow_change then
+    choices, refusal = kind.validate(poll, wanted)
+    if refusal then return {refusal} end
+    if record and record[ACCEPTED] == 1 and not rules.allow_change then return {'ALREADY_VOTED'} end
+  elseif not rules.allow_change then
     return {'CHANGE_NOT_ALLOWED'}
   end
   if record and record[N] >= 64 then return {'CHANGE_LIMIT'} end
@@ -89,8 +66,8 @@ local function cast(poll, voter, guest, id, retract, wanted)
     earlier[#earlier + 1] = {record[ID], record[CHOICES], record[SEQ], record[AT]}
   end
   if not retract or #standing > 0 then poll.seq = poll.seq + 1 end
-  count(poll, standing, -1)
-  count(poll, choices, 1)
+  if record then kind.totals(poll, standing, -1, poll.delta) end
+  kind.totals(poll, choices, 1, poll.delta)
   local accepted = (not retract or (record and record[ACCEPTED] == 1)) and 1 or 0
   if accepted == 1 then poll.accepted = true end
   record = {record and record[N] + 1 or 1, id, choices, poll.seq, now, accepted, earlier}

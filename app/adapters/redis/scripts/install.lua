@@ -1,7 +1,5 @@
 -- Installs rules and ends a lease, or only releases it. KEYS[3..6]: poll, counts, ballots, temporary key of loaded ballots.
--- ARGV[3]: poll id, ARGV[4]: token, ARGV[5]: '' to release, otherwise msgpack
--- {version, owner, opens, closes, flags, min, max, option ids, seq, closed, new times, counts, accepted}; counts: {name, n, …}
--- of the loaded ballots, with voters, or false without them.
+-- ARGV[3]: poll id, ARGV[4]: token, ARGV[5]: '' to release, otherwise a msgpack map, see README.md.
 -- A closed poll keeps its times: late is true if the rules were to change them.
 -- Answers {'busy'} if the lease was lost, {'ok', state, late}, or {'ok', false, false} after releasing an absent poll.
 
@@ -13,11 +11,12 @@ if ARGV[5] == '' then
   return cmsgpack.pack({'ok', not poll.absent and state(poll), false})
 end
 
-local rules = cmsgpack.unpack(ARGV[5])
+local new = cmsgpack.unpack(ARGV[5])
+local version, loaded = new.rules.version, new.loaded
 if poll.token ~= ARGV[4] then
   -- A retry whose first reply was lost.
-  if not poll.absent and poll.version == rules[1] then
-    local late = rules[11] and poll.closed > 0 and poll.closes ~= rules[4]
+  if not poll.absent and poll.version == version then
+    local late = new.new_times and poll.closed > 0 and poll.closes ~= new.closes
     return cmsgpack.pack({'ok', state(poll), late})
   end
   return cmsgpack.pack({'busy'})
@@ -25,30 +24,30 @@ end
 
 settle(poll)
 local fresh, late = poll.absent, false
-if fresh and rules[12] and redis.call('EXISTS', KEYS[6]) == 0 then return cmsgpack.pack({'busy'}) end
+if fresh and loaded and redis.call('EXISTS', KEYS[6]) == 0 then return cmsgpack.pack({'busy'}) end
 if fresh then
-  poll.absent, poll.seq, poll.opened, poll.closed, poll.deleted = nil, rules[9], false, rules[10], false
-  poll.accepted = rules[13]
+  poll.absent, poll.seq, poll.opened, poll.closed, poll.deleted = nil, new.seq, false, new.closed, false
+  poll.accepted = loaded and loaded.accepted or false
   redis.call('DEL', poll.counts, poll.ballots)
-  if rules[12] then
+  if loaded then
     redis.call('RENAME', KEYS[6], poll.ballots)
     redis.call('PERSIST', poll.ballots)
-    redis.call('HSET', poll.counts, unpack(rules[12]))
+    for name, n in pairs(loaded.counts) do redis.call('HSET', poll.counts, name, n) end
   end
 end
-if fresh or poll.version ~= rules[1] then
-  poll.version, poll.owner = rules[1], rules[2]
+if fresh or poll.version ~= version then
+  poll.version, poll.owner, poll.rules = version, new.owner, new.rules
   if poll.closed == 0 or fresh then
-    poll.opens, poll.closes = rules[3], poll.closed > 0 and poll.closed or rules[4]
+    poll.opens, poll.closes = new.opens, poll.closed > 0 and poll.closed or new.closes
   else
-    late = rules[11]
+    late = new.new_times
   end
-  poll.draft = bit.band(rules[5], DRAFT) > 0
-  poll.opened = poll.opened or poll.closed > 0 or (not poll.draft and poll.opens <= now)
+  poll.opened = poll.opened or poll.closed > 0 or (not poll.rules.draft and poll.opens <= now)
   change(poll, 'edit', now)
   save(poll)
-  redis.call('HSET', poll.key, 'version', rules[1], 'owner', rules[2], 'flags', rules[5], 'min', rules[6], 'max',
-    rules[7], 'options', table.concat(rules[8], ','), 'accepted', poll.accepted and '1' or '0')
+  redis.call('HSET', poll.key, 'version', version, 'owner', poll.owner, 'rules', cmsgpack.pack(poll.rules), 'options',
+    table.concat(new.options, ','), 'accepted', poll.accepted and '1' or '0', 'flags', flags_before_1_0(poll.rules), 'min',
+    poll.rules.min_choices, 'max', poll.rules.max_choices)
   publish(poll)
 end
 redis.call('HDEL', poll.key, 'hold', 'held_until')

@@ -11,30 +11,45 @@ end
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local ALLOW_CHANGE, GUESTS, DRAFT, PAUSED = 1, 2, 4, 8
-local FIELDS = {'seq', 'version', 'owner', 'opens', 'closes', 'opened', 'closed', 'deleted', 'flags', 'min', 'max',
-  'options', 'accepted', 'hold', 'held_until'}
+local FIELDS = {'seq', 'version', 'owner', 'opens', 'closes', 'opened', 'closed', 'deleted', 'rules', 'options', 'accepted',
+  'hold', 'held_until'}
 
+-- Versions before 1.0 have the rules as three fields, which `install` still writes for them. They do not know the field
+-- `rules`: after an edit there it is of an earlier version of the poll.
+local ALLOW_CHANGE, GUESTS, DRAFT, PAUSED = 1, 2, 4, 8
+
+local function rules_before_1_0(key, version)
+  local v = redis.call('HMGET', key, 'flags', 'min', 'max')
+  local flags = tonumber(v[1])
+  return {version = version, kind = 'choice', min_choices = tonumber(v[2]), max_choices = tonumber(v[3]),
+    allow_change = bit.band(flags, ALLOW_CHANGE) > 0, guests = bit.band(flags, GUESTS) > 0,
+    draft = bit.band(flags, DRAFT) > 0, paused = bit.band(flags, PAUSED) > 0}
+end
+
+local function flags_before_1_0(rules)
+  return (rules.allow_change and ALLOW_CHANGE or 0) + (rules.guests and GUESTS or 0) + (rules.draft and DRAFT or 0)
+    + (rules.paused and PAUSED or 0)
+end
+
+-- poll.rules has the names of LEDGER_RULES in domain/polls.py.
 local function fetch(id, key, counts, ballots)
   local v = redis.call('HMGET', key, unpack(FIELDS))
   local poll = {id = id, key = key, counts = counts, ballots = ballots}
-  if v[14] then
+  if v[12] then
     -- An expired lease: its edit may be committed in SQL. The rules here are not used until they are installed again.
-    poll.token, poll.stale = v[14], tonumber(v[15]) <= now
-    if not poll.stale then poll.hold = v[14] end
+    poll.token, poll.stale = v[12], tonumber(v[13]) <= now
+    if not poll.stale then poll.hold = v[12] end
   end
   if not v[1] then
     poll.absent = true
     return poll
   end
-  local flags = tonumber(v[9])
   poll.seq, poll.version, poll.owner = tonumber(v[1]), tonumber(v[2]), v[3]
   poll.opens, poll.closes, poll.opened = tonumber(v[4]), tonumber(v[5]), v[6] == '1'
   poll.closed, poll.deleted = tonumber(v[7]), v[8] == '1'
-  poll.allow_change, poll.guests = bit.band(flags, ALLOW_CHANGE) > 0, bit.band(flags, GUESTS) > 0
-  poll.draft, poll.paused = bit.band(flags, DRAFT) > 0, bit.band(flags, PAUSED) > 0
-  poll.min, poll.max, poll.accepted = tonumber(v[10]), tonumber(v[11]), v[13] == '1'
-  poll.options = v[12]
+  poll.options, poll.accepted = v[10], v[11] == '1'
+  poll.rules = v[9] and cmsgpack.unpack(v[9])
+  if not poll.rules or poll.rules.version ~= poll.version then poll.rules = rules_before_1_0(key, poll.version) end
   return poll
 end
 
@@ -56,7 +71,7 @@ end
 
 local function state(poll)
   return {now, tonumber(ARGV[1]), poll.seq, poll.version, poll.owner, poll.opens, poll.closes, poll.opened, poll.closed,
-    poll.deleted, poll.draft, poll.accepted, redis.call('HGETALL', poll.counts)}
+    poll.deleted, poll.rules.draft, poll.accepted, redis.call('HGETALL', poll.counts)}
 end
 
 local function publish(poll)
@@ -66,7 +81,7 @@ end
 
 -- Opens and closes the poll when due. A clock that steps back undoes neither.
 local function settle(poll)
-  if poll.absent or poll.deleted or poll.draft or poll.closed > 0 then return end
+  if poll.absent or poll.deleted or poll.rules.draft or poll.closed > 0 then return end
   local before = poll.seq
   if not poll.opened and poll.opens <= now then
     poll.opened = true

@@ -3,18 +3,15 @@
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
 if poll.absent or poll.stale then return cmsgpack.pack({'absent'}) end
-local counts, voters, cursor = {}, 0, '0'
+local counts, cursor = {voters = 0}, '0'
 repeat
   local page = redis.call('HSCAN', poll.ballots, cursor, 'COUNT', 1000)
   cursor = page[1]
   for i = 2, #page[2], 2 do
-    local choices = cmsgpack.unpack(page[2][i])[CHOICES]
-    for _, name in ipairs(chosen(poll, choices)) do counts[name] = (counts[name] or 0) + 1 end
-    if #choices > 0 then voters = voters + 1 end
+    KINDS[poll.rules.kind].totals(poll, cmsgpack.unpack(page[2][i])[CHOICES], 1, counts)
   end
 until cursor == '0'
 redis.call('DEL', poll.counts)
-redis.call('HSET', poll.counts, 'voters', voters)
 for name, n in pairs(counts) do redis.call('HSET', poll.counts, name, n) end
 change(poll, 'edit', now)
 save(poll)
