@@ -24,6 +24,7 @@ from ..domain.cursors import Cursors
 from ..domain.errors import PollroomError
 from ..domain.values import new_id
 from ..http.application import Services, application
+from ..http.streams import Streams
 from ..services.accounts.accounts import Accounts
 from ..services.accounts.budgets import Budgets
 from ..services.accounts.password_hashing import PasswordHashing
@@ -220,6 +221,9 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             gateway = found.app
         sources = Sources(registry, broadcaster, ledger, readiness, stores.votes, worker, budgets, passwords)
         figures = Figures(sources)
+        streams = Streams(
+            participants, registry, ping_interval=settings.ping_interval, max_sockets=settings.max_sockets
+        )
         services = Services(
             auth,
             accounts,
@@ -227,6 +231,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             polls,
             votes,
             images,
+            streams,
             readiness,
             figures.text,
             asyncapi(__version__),

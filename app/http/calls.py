@@ -181,6 +181,12 @@ CALLS: Final[dict[str, Call]] = {
         parameters=_BALLOT_KEY,
         codes=(*_BALLOT, "VALIDATION_FAILED"),
     ),
+    "GET /polls/{poll_id}/stream": Call(
+        "The messages of the poll's room as server-sent events.",
+        {OK: "text/event-stream"},
+        "optional",
+        codes=("NOT_FOUND",),
+    ),
     "GET /polls/{poll_id}/results": Call(
         "Options and tally, without `counts` while they are hidden.",
         {OK: Results},

@@ -9,17 +9,19 @@ def _nothing() -> None:
 
 
 class CycleTransport:
-    """``user_id``: of the last valid token that a request of this connection carried. ``on_close`` ends the connection."""
+    """``user_id``: of the last valid token that a request of this connection carried. ``on_close`` ends the connection.
+    ``renew`` begins the time anew that an answer may take; a stream calls it."""
 
-    __slots__ = ("_on_close", "_transport", "user_id")
+    __slots__ = ("_on_close", "_transport", "renew", "user_id")
 
-    def __init__(self, transport: Transport, on_close: Callable[[], None]) -> None:
+    def __init__(self, transport: Transport, on_close: Callable[[], None], renew: Callable[[], None]) -> None:
         self._transport = transport
         self._on_close = on_close
+        self.renew = renew
         self.user_id: str | None = None
 
     def forget(self) -> None:
-        self._on_close = _nothing
+        self._on_close = self.renew = _nothing
 
     def write(self, data: bytes) -> None:
         # Between the end of a connection and the call of connection_lost a write raises RuntimeError.

@@ -6,13 +6,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from ..domain.errors import PollroomError
-from .middleware import Reply, StreamReply, problem
+from .middleware import problem
 
-Handler = Callable[[Request], Awaitable[Reply | StreamReply]]
+Answer = Callable[[Send], Awaitable[None]]
+Handler = Callable[[Request], Awaitable[Answer]]
 
 
 class Resource:
-    """``Resource(GET=…, POST=…)``: each handler decodes, calls one service and gives a ``Reply``, or raises its code.
+    """``Resource(GET=…, POST=…)``: each handler decodes, calls one service and gives a ``Reply`` or a stream, or raises its code.
 
     Other methods are ``METHOD_NOT_ALLOWED``; HEAD is GET, whose body the server leaves out.
     """
@@ -30,7 +31,7 @@ class Resource:
             await problem(PollroomError("METHOD_NOT_ALLOWED"), [self._allow])(send)
             return
         try:
-            answer: Reply | StreamReply = await handler(Request(scope, receive))
+            answer: Answer = await handler(Request(scope, receive))
         except PollroomError as error:
             answer = problem(error)
         except ClientDisconnect:

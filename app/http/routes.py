@@ -22,10 +22,12 @@ from .controllers.images import ImageController
 from .controllers.ops import OpsController
 from .controllers.polls import PollController
 from .controllers.server import ServerController
+from .controllers.streams import StreamController
 from .controllers.votes import VoteController
 from .middleware import Bearer
 from .openapi import openapi
 from .resource import Resource
+from .streams import Streams
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Services:
     polls: Polls
     votes: Votes
     images: OptionImages
+    streams: Streams
     readiness: Readiness
     figures: Callable[[], Awaitable[bytes]]
     asyncapi: dict[str, Any]
@@ -61,6 +64,7 @@ def routes(
     polls = PollController(services.polls, bearer)
     votes = VoteController(services.votes, bearer)
     images = ImageController(services.images, bearer)
+    streams = StreamController(services.streams, bearer)
     ops = OpsController(services.readiness, services.figures)
     server = ServerController(bearer, services.public_url, services.host)
     docs = DocsController()
@@ -69,6 +73,7 @@ def routes(
         WebSocketRoute("/ws", websocket),
         Route("/polls/{poll_id}/votes/mine", Resource(DELETE=votes.retract)),
         Route("/polls/{poll_id}", Resource(GET=votes.look, PATCH=polls.edit, DELETE=polls.delete)),
+        Route("/polls/{poll_id}/stream", Resource(GET=streams.poll)),
         Route("/polls/{poll_id}/results", Resource(GET=votes.results)),
         Route("/polls/{poll_id}/results.csv", Resource(GET=votes.results_csv)),
         Route("/polls/{poll_id}/open", Resource(POST=polls.open)),

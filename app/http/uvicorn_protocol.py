@@ -73,7 +73,7 @@ class PollroomHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._guard = CycleTransport(transport, self.response_written)
+        self._guard = CycleTransport(transport, self.response_written, self._renew)
         self.address = client_key(self.client[0]) if self.client else ""
         self.last_active = self.loop.time()
         self.expires = self.last_active + self._edge.head_seconds

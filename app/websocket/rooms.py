@@ -3,14 +3,20 @@
 import os
 from collections.abc import Iterable
 
-from ..services.rooms.rooms import Rooms
-from .codec import text_frame
-from .outbox import Outbox
+from msgspec import Struct
+
+from ..services.rooms.outbox import Outbox
+from ..services.rooms.rooms import Order, Rooms
+from .codec import encode, text_frame
 
 
 class WebSocketRooms(Rooms[Outbox, bytes]):
-    def encode(self, kind: str, payload: bytes) -> bytes:
+    def encode(self, kind: str, payload: bytes, order: Order | None) -> bytes:
         return text_frame(payload)
+
+    def frame(self, message: Struct) -> bytes:
+        """The way of every acknowledgement: a WebSocket needs neither kind nor order."""
+        return text_frame(encode(message))
 
     def update_all(self, poll_id: str, connections: Iterable[Outbox], frame: bytes) -> None:
         """Reads only the file descriptor of a socket for which nothing waits.

@@ -12,9 +12,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..domain.values import rfc3339
 from ..ports.clock import Clock
 from ..services.rooms.messages import ClientMessage, Reconnect, Welcome
+from ..services.rooms.outbox import Outbox, Wire
 from ..services.rooms.rate_limit import TokenBucket
 from .codec import payload_of
-from .outbox import Outbox, Wire
 from .rooms import WebSocketRooms
 
 MAX_MESSAGE_BYTES: Final = 4096
@@ -32,7 +32,7 @@ class Limits(Struct, frozen=True):
 class Socket(Outbox):
     """``inbox``: messages that wait for their turn; ``worker``: the task that dispatches them, while there are any."""
 
-    __slots__ = ("_handle", "inbox", "rate_limit", "worker")
+    __slots__ = ("_handle", "inbox", "worker")
 
     def __init__(
         self,
@@ -44,12 +44,11 @@ class Socket(Outbox):
         client: str | None,
     ) -> None:
         """``handle`` is called with each whole text message."""
-        super().__init__(secrets.token_urlsafe(9), wire, rooms)
+        super().__init__(secrets.token_urlsafe(9), wire, rooms, TokenBucket(limits.message_rate))
         self._handle = handle
         self.client = client
         self.inbox: deque[ClientMessage] = deque()
         self.worker: asyncio.Task[None] | None = None
-        self.rate_limit = TokenBucket(limits.message_rate)
         delays = Reconnect(limits.min_delay, limits.max_delay)
         now = rfc3339(clock.now())
         self.send(Welcome(now, self.id, MAX_MESSAGE_BYTES, limits.ping_interval, delays))

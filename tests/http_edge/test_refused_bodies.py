@@ -1,18 +1,12 @@
 """An answer to a refused body gets through, although the client is still sending."""
 
 import contextlib
-import os
-import subprocess
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from tests.plugin import needing_services
 from tools.harness.process import Server
-from tools.harness.wait import eventually
 from tools.harness.wire import wire
-from tools.servers import free_port, nginx_program
 
 pytestmark = pytest.mark.anyio
 
@@ -87,42 +81,6 @@ async def test_expect_100_continue_of_a_body_that_is_taken(server: Server) -> No
         assert (await connection.answer()).status == 201
 
 
-@pytest.fixture(scope="module")
-def nginx(main_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an nginx in front, configured as most are."""
-    with needing_services():
-        program = nginx_program()
-    folder = tmp_path_factory.mktemp("nginx")
-    port = free_port()
-    upstream = main_server.url().removeprefix("http://")
-    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "\n".join(f"{name}_temp_path {folder}/{name};" for name in names)
-    (folder / "nginx.conf").write_text(
-        f"""
-daemon off;
-{"user root;" if os.geteuid() == 0 else ""}
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    access_log off;
-    client_max_body_size 100m;
-    {temporary}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{ proxy_pass http://{upstream}; proxy_set_header Host $http_host; }}
-    }}
-}}
-"""
-    )
-    process = subprocess.Popen([program, "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")])
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 @pytest.mark.parametrize("expect", [False, True], ids=["", "Expect: 100-continue"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("status", CASES)
@@ -130,13 +88,6 @@ async def test_through_nginx(nginx: str, status: int, size: int, expect: bool) -
     path, fields = CASES[status]
     headers = fields | ({"Expect": "100-continue"} if expect else {})
     async with httpx.AsyncClient(timeout=30) as client:
-
-        async def up() -> bool:
-            with contextlib.suppress(httpx.TransportError):
-                return (await client.get(nginx + "/healthz")).status_code == 200
-            return False
-
-        await eventually(up, bool)
         for _ in range(3):
             answer = await client.post(nginx + path, content=b"x" * size, headers=headers)
             assert answer.status_code == status, answer.text

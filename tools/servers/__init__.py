@@ -6,6 +6,7 @@ One context manager each; ``scripts/services`` (``tools/servers/__main__.py``) s
 from tools.servers.broker import KAFKA_VERSION, Kafka, fetch_kafka, kafka, kafka_program
 from tools.servers.browser import chromium_program
 from tools.servers.database import MariaDB, fresh_database, mariadb, mariadb_binary
+from tools.servers.nginx import nginx
 from tools.servers.programs import Missing, ensure, faketime_library, nginx_program, package
 from tools.servers.redis import (
     DURABLE,
@@ -43,6 +44,7 @@ __all__ = [
     "mariadb_binary",
     "minio",
     "minio_binary",
+    "nginx",
     "nginx_program",
     "package",
     "path_redis_binary",

@@ -70,6 +70,11 @@ class Publication:
         self._now = max(now, feed.state.now)
         self._encoded: dict[bool, bytes] = {}
 
+    @property
+    def order(self) -> tuple[int, int] | None:
+        """``(epoch, seq)`` of the tally that it carries, if any."""
+        return None if self.kind == "POLL_DELETED" else self._state.order
+
     def may_see_counts(self, *, owner: bool, voted: bool) -> bool:
         return may_see(self._rules, self._state, owner=owner, voted=voted)
 

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+import msgspec
 from msgspec import Struct
 
+from ...domain.ballots import Tally
 from ...domain.users import Identity
 from .feed import Publication
 from .rate_limit import TokenBucket
@@ -63,6 +65,11 @@ class Connection(Protocol):
     def resume_reading(self) -> None: ...
 
 
+Order = tuple[int, int]
+"""``(epoch, seq)`` of a tally."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
 C = TypeVar("C", bound=Connection)
 Frame = TypeVar("Frame")
 
@@ -80,8 +87,14 @@ class Rooms(ABC, Generic[C, Frame]):
         self.on_rights_changed: Callable[[str], None] = lambda _: None
 
     @abstractmethod
-    def encode(self, kind: str, payload: bytes) -> Frame:
-        """The transport's frame for a message of type ``kind`` whose JSON is ``payload``."""
+    def encode(self, kind: str, payload: bytes, order: Order | None) -> Frame:
+        """The transport's frame for a message of type ``kind`` whose JSON is ``payload``. ``order``: of its tally, if any."""
+
+    def frame(self, message: Struct) -> Frame:
+        """The frame of a message to one connection."""
+        tally: Tally | None = getattr(message, "tally", None)
+        order = (tally.epoch, tally.seq) if tally is not None else None
+        return self.encode(str(message.__struct_config__.tag), _encode(message), order)
 
     def deliver(self, publication: Publication) -> None:
         """Send a publication to the poll's room. It is encoded once per audience."""
@@ -96,7 +109,7 @@ class Rooms(ABC, Generic[C, Frame]):
             counts = publication.may_see_counts(owner=role is Role.OWNER, voted=role is not Role.STRANGER)
             frame = frames.get(counts)
             if frame is None:
-                frame = frames[counts] = self.encode(kind, publication.encoded(counts))
+                frame = frames[counts] = self.encode(kind, publication.encoded(counts), publication.order)
             if kind == "POLL_UPDATE":
                 self.update_all(poll_id, connections, frame)
             elif kind == "POLL_CHANGED":

@@ -1,15 +1,14 @@
-"""The sending half of a connection: a bounded outbox that skips to the newest update."""
+"""The sending half of a WebSocket or a stream: a bounded outbox that skips to the newest update."""
 
 from collections import deque
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from ..domain.close_codes import CloseCode
-from ..domain.users import Identity
-from ..services.rooms.rate_limit import TokenBucket
-from ..services.rooms.rooms import Role, Rooms
-from .codec import encode, text_frame
+from ...domain.close_codes import CloseCode
+from ...domain.users import Identity
+from .rate_limit import TokenBucket
+from .rooms import Role, Rooms
 
 MAX_BACKLOG_BYTES: Final = 256 * 1024
 """Bytes of answers that wait for one socket, beyond what its transport holds; then it is too slow (4408)."""
@@ -43,8 +42,6 @@ class Outbox:
     file descriptor, kept by the wire while nothing waits for this connection, else -1.
     """
 
-    rate_limit: TokenBucket
-
     __slots__ = (
         "_backlog_bytes",
         "_changes",
@@ -57,12 +54,16 @@ class Outbox:
         "id",
         "identity",
         "in_flight",
+        "rate_limit",
         "rooms",
         "wire",
     )
 
-    def __init__(self, connection_id: str, wire: Wire, home: Rooms[Any, Any]) -> None:
+    def __init__(
+        self, connection_id: str, wire: Wire, home: Rooms[Any, Any], rate_limit: TokenBucket
+    ) -> None:
         self.id = connection_id
+        self.rate_limit = rate_limit
         self.home = home
         self.wire = wire
         self.client: str | None = None
@@ -77,7 +78,7 @@ class Outbox:
         self._updates: dict[str, bytes] | None = None
 
     def send(self, message: msgspec.Struct) -> None:
-        self.answer(text_frame(encode(message)))
+        self.answer(self.home.frame(message))
 
     def answer(self, frame: bytes) -> None:
         if self.closed:

@@ -1,0 +1,16 @@
+"""Polls as server-sent events."""
+
+from starlette.requests import Request
+
+from ..middleware import Bearer, Reply
+from ..request import path_id
+from ..streams import Stream, Streams
+
+
+class StreamController:
+    def __init__(self, streams: Streams, bearer: Bearer) -> None:
+        self._streams = streams
+        self._bearer = bearer
+
+    async def poll(self, request: Request) -> Reply | Stream:
+        return await self._streams.poll(request, self._bearer.optional(request), path_id(request))

@@ -1,0 +1,62 @@
+"""nginx in front of a server, configured as most are."""
+
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tools.servers.programs import nginx_program
+from tools.servers.server import free_port
+
+START_SECONDS = 20.0
+
+
+@contextmanager
+def nginx(folder: Path, upstream: str) -> Iterator[str]:
+    """Its URL, once it answers. ``upstream``: ``host:port``. Raises ``Missing``."""
+    program = nginx_program()
+    port = free_port()
+    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "\n".join(f"{name}_temp_path {folder}/{name};" for name in names)
+    (folder / "nginx.conf").write_text(
+        f"""
+daemon off;
+{"user root;" if os.geteuid() == 0 else ""}
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_max_body_size 100m;
+    {temporary}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ proxy_pass http://{upstream}; proxy_set_header Host $http_host; }}
+    }}
+}}
+"""
+    )
+    process = subprocess.Popen([program, "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")])
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait(url: str) -> None:
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/healthz", timeout=5)
+            return
+        except (urllib.error.URLError, ConnectionError):
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.05)
