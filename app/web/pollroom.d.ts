@@ -33,6 +33,13 @@ export interface Poll {
     opensAt: string | null;
     closesAt: string | null;
     createdAt: string;
+    paused: boolean;
+    round: number;
+    previousPollId: string | null;
+    deckId: string | null;
+    revealed: { at: string; correctOptionIds: string[] } | null;
+    /** Only in HTTP answers to the owner. */
+    correctOptionIds?: string[];
     /** Fields of newer servers. */
     [field: string]: unknown;
 }

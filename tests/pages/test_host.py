@@ -98,7 +98,7 @@ async def test_nobody_is_sent_to_localhost(visit: Visit, tmp_path: Path) -> None
 async def test_an_option_gets_an_image_that_phones_show(visit: Visit, server: Server) -> None:
     async with visit(viewport=DESKTOP) as host, visit() as phone:
         code = await start(host)
-        await host.page.get_by_text("Images").click()
+        await host.page.get_by_text("Images and right answers").click()
         picture = {"name": "pizza.png", "mimeType": "image/png", "buffer": image(size=(64, 64))}
         await host.page.locator("input[type=file]").first.set_input_files([picture])
         await expect(host.page.locator(".item img")).to_have_count(1)
@@ -122,3 +122,32 @@ async def test_signing_out_and_in_again_shows_ones_polls(visit: Visit) -> None:
         await host.page.get_by_label("Password").fill("a battery staple")
         await host.page.locator("form").get_by_role("button", name="Sign in").click()
         await expect(host.page.locator(".item")).to_contain_text("Kept?")
+
+
+async def test_pausing_keeps_the_choice_and_revealing_tells_everybody(visit: Visit) -> None:
+    async with visit(viewport=DESKTOP) as host, visit() as phone, visit(viewport=DESKTOP) as screen:
+        code = await start(host)
+        await host.page.get_by_text("Images and right answers").click()
+        await host.page.get_by_role("checkbox").nth(1).check()
+        await phone.open(f"/p/{code}")
+        await screen.open(f"/p/{code}/screen")
+        await phone.page.locator(".option", has_text="Pizza").click()
+        await host.page.get_by_role("button", name="Pause").click()
+        await expect(phone.page.locator(".notice.warn")).to_contain_text("Voting is paused")
+        await expect(phone.page.locator(".option", has_text="Pizza").locator("input")).to_be_checked()
+        await host.page.get_by_role("button", name="Go on").click()
+        await expect(phone.page.locator(".notice.warn")).to_have_count(0)
+        await phone.page.locator(".send button").click()
+        await phone.counted()
+        await host.page.get_by_role("button", name="Reveal the answer").click()
+        await host.page.get_by_role("alertdialog").get_by_role("button", name="Reveal the answer").click()
+        await expect(phone.page.locator(".notice")).to_contain_text("Not quite")
+        await expect(phone.page.locator(".result", has_text="Ramen").locator(".verdict")).to_have_text(
+            "✓ right"
+        )
+        await expect(screen.page.locator(".rows li", has_text="Ramen").locator(".verdict")).to_have_text(
+            "✓ right"
+        )
+        await host.page.get_by_role("button", name="Another round").click()
+        await host.page.wait_for_url(lambda url: code not in url)
+        await expect(host.page.locator(".share .huge")).not_to_contain_text(code)

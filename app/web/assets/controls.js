@@ -1,6 +1,6 @@
 // What a host can do with a poll, for the host's page and for the keys of the screen.
 
-import { explain, html, setting, t, useEffect, useRef, useState, warn } from "./ui.js";
+import { explain, html, root, setting, t, useEffect, useRef, useState, warn } from "./ui.js";
 
 /** Whether a stranger in the hall sees no counts now. */
 export const hiddenFromHall = ({ resultsVisibility, status }) =>
@@ -54,16 +54,29 @@ export function useControls(client, poll, tally) {
             const from = Math.max(Date.parse(poll.closesAt), client.now());
             return call("PATCH", "", { closesAt: new Date(from + 30_000).toISOString() });
         },
+        pause: () => call("POST", "/pause"),
+        resume: () => call("POST", "/resume"),
+        reveal: () => {
+            const reveal = () => call("POST", "/reveal");
+            if (poll.status === "closed") return reveal();
+            return ask({ name: "reveal", text: t("sure_close", { n: tally.voters }), act: reveal });
+        },
+        again: async () => {
+            const answer = await call("POST", "/again", {});
+            if (answer) location.assign(`${root}host/${answer.poll.id}`);
+        },
         remove: () => ask({ name: "remove", text: t("sure_remove"), act: () => call("DELETE", "") }),
     };
     const names = [];
     if (poll.status === "draft" || poll.status === "scheduled") names.push("open");
-    if (poll.status === "open") names.push("close");
+    if (poll.status === "open") names.push(poll.paused ? "resume" : "pause", "close");
     if (poll.status !== "draft") names.push(hidden ? "show" : "hide");
     if (poll.status === "open" && poll.closesAt) names.push("more");
+    if (["open", "closed"].includes(poll.status) && !poll.revealed) names.push("reveal");
+    if (poll.status === "closed") names.push("again");
     names.push("remove");
     return {
-        actions: names.map((name) => ({ name, act: acts[name], main: name === "open" || name === "close" })),
+        actions: names.map((name) => ({ name, act: acts[name], main: ["open", "close", "again"].includes(name) })),
         acts: Object.fromEntries(names.map((name) => [name, acts[name]])),
         hidden,
         problem,

@@ -1,39 +1,70 @@
-// Images of the options.
+// Images of the options, and which of them are right.
 
-import { Notice, explain, html, t, useState, warn } from "./ui.js";
+import { Notice, explain, html, t, useEffect, useState, warn } from "./ui.js";
 
 export function Options({ client, poll }) {
     const [problem, fail] = useState(null);
     const [busy, work] = useState(null);
-    const act = async (option, method, file) => {
+    const [right, mark] = useState([]);
+    const attempt = async (what, act) => {
         fail(null);
-        work(option.id);
+        work(what);
         try {
-            await client.api(method, `polls/${poll.id}/options/${option.id}/image`, file);
+            await act();
         } catch (error) {
             fail(explain(error));
             warn(explain(error));
         }
         work(null);
     };
+    const image = (option, method, file) =>
+        attempt(option.id, () => client.api(method, `polls/${poll.id}/options/${option.id}/image`, file));
+    // Sockets do not tell what is right, not even the owner's.
+    useEffect(() => {
+        client.api("GET", `polls/${poll.id}`).then((seen) => mark(seen.poll.correctOptionIds ?? []), () => {});
+    }, [poll.id]);
+    const toggle = (option, on) => {
+        const next = on ? [...right, option.id] : right.filter((id) => id !== option.id);
+        const options = poll.options.map(({ id, label }) => ({ label, correct: next.includes(id) }));
+        mark(next);
+        attempt(option.id, () =>
+            client.api("PATCH", `polls/${poll.id}`, { options }).catch((error) => {
+                mark(right);
+                throw error;
+            }),
+        );
+    };
     return html`
         <details class="more">
-            <summary>${t("images")}</summary>
+            <summary>${t("answers_more")}</summary>
             <ul class="list">
                 ${poll.options.map((option) => html`
                     <li class="item" key=${option.id}>
                         ${option.thumbnailUrl && html`<img src=${option.thumbnailUrl} alt="" width="48" height="48" />`}
                         <span class="what" dir="auto">${option.label}</span>
-                        <label class="button small" aria-busy=${busy === option.id}>
-                            ${t(option.imageUrl ? "replace_image" : "add_image")}
-                            <input
-                                class="unseen"
-                                type="file"
-                                accept="image/png,image/jpeg,image/gif,image/webp"
-                                onChange=${(event) => event.target.files[0] && act(option, "PUT", event.target.files[0])}
-                            />
-                        </label>
-                        ${option.imageUrl && html`<button class="button small plain" onClick=${() => act(option, "DELETE")}>${t("remove_image")}</button>`}
+                        ${!poll.revealed && html`
+                            <label class="tick">
+                                <input
+                                    type="checkbox"
+                                    checked=${right.includes(option.id)}
+                                    aria-busy=${busy === option.id}
+                                    onChange=${(event) => toggle(option, event.target.checked)}
+                                />
+                                ${t("right")}
+                            </label>
+                        `}
+                        ${poll.status !== "closed" && html`
+                            <label class="button small" aria-busy=${busy === option.id}>
+                                ${t(option.imageUrl ? "replace_image" : "add_image")}
+                                <input
+                                    class="unseen"
+                                    type="file"
+                                    accept="image/png,image/jpeg,image/gif,image/webp"
+                                    onChange=${(event) => event.target.files[0] && image(option, "PUT", event.target.files[0])}
+                                />
+                            </label>
+                        `}
+                        ${option.imageUrl && html`<button class="button small plain" onClick=${() => image(option, "DELETE")}>${t("remove_image")}</button>`}
                     </li>
                 `)}
             </ul>

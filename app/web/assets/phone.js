@@ -118,9 +118,14 @@ function Poll({ state, room }) {
     }, []);
     const before = useRef(status);
     useEffect(() => {
+        if (poll.revealed && before.current !== "revealed") {
+            before.current = "revealed";
+            return speak(`${t("right")}: ${labels(poll, poll.revealed.correctOptionIds).join(", ")}`);
+        }
         if (before.current !== status) speak(t(`said_${status}`));
         before.current = status;
-    }, [status]);
+        return undefined;
+    }, [status, !!poll.revealed]);
     useEffect(() => {
         if (mine) change(false);
     }, [mine?.seq]);
@@ -238,6 +243,11 @@ function said({ poll, outcome, mine, voting }) {
         return refusals[outcome.code] ?? { tone: "bad", said: t("not_counted"), line: outcome.message };
     }
     if (voting || !mine || outcome?.type === "VOTE_RETRACTED") return null;
+    if (poll.revealed) {
+        const right = poll.revealed.correctOptionIds;
+        const exact = right.length === mine.optionIds.length && right.every((id) => mine.optionIds.includes(id));
+        return { tone: exact ? "good" : "info", said: t(exact ? "was_right" : "was_wrong"), chosen: true };
+    }
     if (poll.status === "closed") return { tone: "good", said: t("in_it"), chosen: true };
     if (outcome?.repeated && outcome.restored) return { tone: "good", said: t("counted_earlier"), chosen: true };
     if (outcome?.changed) return { tone: "good", said: t("changed"), chosen: true };

@@ -53,7 +53,7 @@ function Desk({ client, state }) {
                         <a class="button small" href="${root}p/${poll.code}/check">${t("result_page")}</a>
                     </p>
                 `}
-                ${["draft", "scheduled", "open"].includes(poll.status) && html`<${Options} client=${client} poll=${poll} />`}
+                ${!poll.revealed && html`<${Options} client=${client} poll=${poll} />`}
             </section>
             <${Share} client=${client} poll=${poll} />
         </div>

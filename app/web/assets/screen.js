@@ -1,7 +1,7 @@
 // /p/{code}/screen: the big screen. It watches as a stranger, so it shows what the hall may see; only its keys use the owner's session.
 
 import {
-    audienceAddresses, duration, exactClock, html, letter, newClient, number, opening, percent, render, root, shortAddress, spaced, speak,
+    Verdict, audienceAddresses, duration, exactClock, html, letter, newClient, number, opening, percent, render, root, shortAddress, spaced, speak,
     t, useEffect, useRoom, useSpokenResults, useState, useTick, useTitle,
 } from "./ui.js";
 import { Sure, useControls } from "./controls.js";
@@ -40,6 +40,8 @@ function Screen({ state, address }) {
     const commands = [
         { name: "open_close", keys: [" "], act: acts.open ?? acts.close },
         { name: "show_hide", keys: ["h"], act: acts.show ?? acts.hide },
+        { name: "reveal", keys: ["c"], act: acts.reveal },
+        { name: "pause", keys: ["p"], act: acts.pause ?? acts.resume },
         { name: "more", keys: ["+"], act: acts.more },
         { name: "qr", keys: ["q"], act: () => enlarge(!large) },
         { name: "sort", keys: ["s"], act: closed && tally.counts ? () => sort(!sorted) : null },
@@ -92,6 +94,7 @@ function Opens({ poll }) {
 function Chart({ poll, tally, viewers, deck, sorted }) {
     const { counts, voters, final } = tally;
     const rows = poll.options.map((option, index) => ({ ...option, index, n: counts?.[option.id] ?? 0 }));
+    const right = poll.revealed?.correctOptionIds;
     const most = Math.max(...rows.map(({ n }) => n));
     const leaders = rows.filter(({ n }) => final && n === most && n > 0);
     if (sorted) rows.sort((one, other) => other.n - one.n);
@@ -109,9 +112,9 @@ function Chart({ poll, tally, viewers, deck, sorted }) {
             </div>
             <ul class="rows figures ${counts ? "" : "bare"}" style=${size} aria-label=${t(final ? "results_final" : "results_so_far")}>
                 ${rows.map(({ id, label, thumbnailUrl, index, n }) => html`
-                    <li class="hue${index % 8}" key=${id}>
+                    <li class="hue${index % 8} ${right && !right.includes(id) ? "wrong-answer" : ""}" key=${id}>
                         ${thumbnailUrl ? html`<img src=${thumbnailUrl} alt="" />` : html`<span class="letter" aria-hidden="true">${letter(index)}</span>`}
-                        <span class="label" dir="auto"><span class="text">${label}</span></span>
+                        <span class="label" dir="auto"><span class="text">${label}<${Verdict} poll=${poll} id=${id} /></span></span>
                         ${counts && html`
                             <span class="track" aria-hidden="true"><span class="fill" style=${{ width: `${voters ? (100 * n) / voters : 0}%` }}></span></span>
                             <span class="share">${percent(n, voters)}</span>

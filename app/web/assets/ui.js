@@ -181,6 +181,14 @@ export const Notice = ({ tone = "info", said, children }) => html`
     </div>
 `;
 
+/** Right or wrong, as a sign and a word, once it is revealed. */
+export function Verdict({ poll, id, mine }) {
+    if (!poll.revealed) return null;
+    const right = poll.revealed.correctOptionIds.includes(id);
+    if (!right && !mine) return null;
+    return html`<span class="verdict ${right ? "" : "wrong"}">${right ? "✓" : "✗"} ${t(right ? "right" : "wrong")}</span>`;
+}
+
 export function Results({ poll, tally, mine = [], label }) {
     const { voters, counts } = tally;
     return html`
@@ -192,6 +200,7 @@ export function Results({ poll, tally, mine = [], label }) {
                         <span class="letter" aria-hidden="true">${letter(index)}</span>
                         <span class="label" dir="auto">
                             ${option.label}${mine.includes(option.id) && html`<span class="mine"> ✓<span class="unseen">${t("your_choice")}</span></span>`}
+                            <${Verdict} poll=${poll} id=${option.id} mine=${mine.includes(option.id)} />
                         </span>
                         <span class="share">${percent(n, voters)}<span class="votes"> · ${t("votes", { n })}</span></span>
                         <span class="track" aria-hidden="true">
@@ -215,7 +224,7 @@ export const Field = ({ id, label, wrong, hint, children }) => html`
 
 /** What went wrong, for people. */
 export function explain(error) {
-    const known = ["INVALID_CREDENTIALS", "EMAIL_TAKEN", "RATE_LIMITED", "UNAVAILABLE", "FORBIDDEN", "POLL_CLOSED", "POLL_LOCKED", "UNSUPPORTED_MEDIA", "TOO_LARGE"];
+    const known = ["INVALID_CREDENTIALS", "EMAIL_TAKEN", "RATE_LIMITED", "UNAVAILABLE", "FORBIDDEN", "POLL_CLOSED", "POLL_LOCKED", "NOTHING_TO_REVEAL", "UNSUPPORTED_MEDIA", "TOO_LARGE"];
     if (known.includes(error.code)) return t(`error_${error.code}`);
     if (!error.code) return t("error_away");
     return error.message;
