@@ -100,6 +100,15 @@ def public_url(text: str) -> str | None:
     return text.rstrip("/")
 
 
+def jwks_url(text: str) -> str | None:
+    if not text:
+        return None
+    url = urlsplit(text)
+    if url.scheme not in ("http", "https") or not url.hostname or url.port == 0 or url.fragment:
+        raise ValueError
+    return text
+
+
 def brokers(text: str) -> tuple[str, ...]:
     named = tuple(broker.strip() for broker in text.split(",") if broker.strip())
     for broker in named:

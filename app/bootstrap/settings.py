@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from ..domain.budgets import Rate, parse_rate
+from ..services.accounts.access_tokens import ISSUER
+from ..services.accounts.own_users import Key, key_of_pem
 from ..utils.client_address import Network
 from . import setting_urls as addresses
 
@@ -47,6 +51,10 @@ class Settings:
     redis_url: str | None = field(repr=False)
     jwt_secret: str = field(repr=False)
     jwt_secret_old: tuple[str, ...] = field(repr=False)
+    auth_issuer: str | None
+    auth_audience: str | None
+    auth_jwks_url: str | None
+    auth_public_key: Key | None = field(repr=False)
     s3_endpoint: str | None
     s3_bucket: str
     s3_access_key: str | None
@@ -100,6 +108,7 @@ class Settings:
             raise ConfigError(
                 "JWT_SECRET", f"set where DATABASE_URL is, and {SETTINGS['JWT_SECRET'].allowed}"
             )
+        _check_issuer(values)
         for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY"):
             if values["S3_ENDPOINT"] and values[name] is None:
                 raise ConfigError(name, "set where S3_ENDPOINT is")
@@ -195,6 +204,39 @@ def _old_secrets(text: str) -> tuple[str, ...]:
     return secrets_
 
 
+def _claim(text: str) -> str | None:
+    if len(text) > 255 or not text.isprintable():
+        raise ValueError
+    return text or None
+
+
+def _issuer(text: str) -> str | None:
+    if text == ISSUER:
+        raise ValueError
+    return _claim(text)
+
+
+def _public_key(text: str) -> Key | None:
+    if not text:
+        return None
+    try:
+        pem = text if text.startswith("-----BEGIN ") else Path(text).read_text()
+        return key_of_pem(pem.replace("\\n", "\n"))
+    except (OSError, UnsupportedAlgorithm) as error:
+        raise ValueError from error
+
+
+def _check_issuer(values: Mapping[str, Any]) -> None:
+    keys = [name for name in ("AUTH_JWKS_URL", "AUTH_PUBLIC_KEY") if values[name]]
+    if not keys and values["AUTH_ISSUER"] is None and values["AUTH_AUDIENCE"] is None:
+        return
+    for name in ("AUTH_ISSUER", "AUTH_AUDIENCE"):
+        if values[name] is None:
+            raise ConfigError(name, "set for users of your own: AUTH_ISSUER, AUTH_AUDIENCE and a key")
+    if len(keys) != 1:
+        raise ConfigError("AUTH_JWKS_URL", "set where AUTH_ISSUER is, or else AUTH_PUBLIC_KEY, not both")
+
+
 def _bucket(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", text) or ".." in text:
         raise ValueError
@@ -275,6 +317,14 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "JWT_SECRET": Setting("", f"{_SECRET_BYTES} bytes or more", _secret),
     "JWT_SECRET_OLD": Setting(
         "", f"secrets of {_SECRET_BYTES} bytes or more, separated by white space, or empty", _old_secrets
+    ),
+    "AUTH_ISSUER": Setting("", f"the `iss` of your own tokens, not {ISSUER}, or empty", _issuer),
+    "AUTH_AUDIENCE": Setting("", "the `aud` of your own tokens, or empty", _claim),
+    "AUTH_JWKS_URL": Setting("", "http:// or https:// with a host, or empty", addresses.jwks_url),
+    "AUTH_PUBLIC_KEY": Setting(
+        "",
+        "a public key in PEM or a file with one (RSA of 2048 bits, EC P-256 or Ed25519), or empty",
+        _public_key,
     ),
     "S3_ENDPOINT": Setting(
         "", "http:// or https:// with a host, or empty for DATA_DIR/images", addresses.s3_endpoint

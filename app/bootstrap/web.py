@@ -1,6 +1,7 @@
 """The composition root: the services and transports of a web process on opened stores. Nothing else wires; tests use it, too."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp
 from .. import __version__
 from ..adapters.image_processes import ImageProcesses
 from ..adapters.image_storage import LocalStorage, S3Storage
+from ..adapters.jwks import fetch_jwks
 from ..adapters.redis.budgets import RedisBudgets
 from ..adapters.redis.connection.cluster import open_client, servers
 from ..adapters.redis.connection.durability import durability
@@ -25,8 +27,10 @@ from ..domain.errors import PollroomError
 from ..domain.values import new_id
 from ..http.application import Services, application
 from ..http.streams import Streams
+from ..repositories.settings import kept
 from ..services.accounts.accounts import Accounts
 from ..services.accounts.budgets import Budgets
+from ..services.accounts.own_users import OwnUsers
 from ..services.accounts.password_hashing import PasswordHashing
 from ..services.accounts.sessions import CHANNEL, Sessions
 from ..services.health import Check, Probe, Readiness
@@ -94,6 +98,9 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         cursors = Cursors(keys.derived("cursors"), keys.secrets)
         shared_budgets = RedisBudgets(stores.client, stores.keys)
         budgets = Budgets(shared_budgets, rates, keys.derived("budgets")[0])
+        own_users = await _own_users(stores)
+        if own_users is not None:
+            stack.callback(own_users.close)
         auth = Sessions(
             database,
             bus,
@@ -104,6 +111,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             settings.session_days * 86_400,
             passwords,
             budgets,
+            own_users,
         )
         processes = ImageProcesses()
         stack.push_async_callback(processes.close)
@@ -246,8 +254,25 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             gateway,
             pages=pages,
             proxies=TrustedProxies(settings.trusted_proxies),
+            prepare=auth.prepare if settings.auth_jwks_url else None,
         )
         yield Web(app, readiness, registry, stores, worker, figures)
+
+
+async def _own_users(stores: Resources) -> OwnUsers | None:
+    settings = stores.settings
+    if settings.auth_issuer is None or settings.auth_audience is None:
+        return None
+    secret = await kept(stores.database, "own_users", lambda: secrets.token_hex(32))
+    url, key = settings.auth_jwks_url, settings.auth_public_key
+    return OwnUsers(
+        settings.auth_issuer,
+        settings.auth_audience,
+        {None: key} if key else {},
+        partial(fetch_jwks, url) if url else None,
+        bytes.fromhex(secret),
+        stores.clock.now,
+    )
 
 
 async def _prepare(storage: LocalStorage | S3Storage) -> None:

@@ -28,11 +28,15 @@ class UserView(Camel):
 
 
 class Identity(Struct, frozen=True):
-    """Who a verified access token speaks for. ``expires_at`` in milliseconds since the epoch."""
+    """Who a verified access token speaks for. ``expires_at`` in milliseconds since the epoch.
+
+    ``own``: a user of the app's own issuer, who has no session here; ``session_id`` is then the user's id.
+    """
 
     user: User
     session_id: str
     expires_at: int
+    own: bool = False
 
 
 class Register(Camel):

@@ -76,6 +76,16 @@ async def revoke_sessions(q: Queries, user_id: str, at: int, but: str = "") -> l
     return [row["id"] for row in rows if row["id"] != but]
 
 
+async def revoke_tokens(q: Queries, user_id: str, at: int) -> None:
+    """Tokens of an app's own user, by a session that has the user's id."""
+    await q.run("session.revoke_tokens", id=user_id, at=at)
+
+
+async def ensure_user(q: Queries, user: User) -> None:
+    """The row of an app's own user, who may have one already."""
+    await q.run("user.ensure", id=user.id, name=user.name, created_at=user.created_at)
+
+
 async def delete_refresh_tokens(q: Queries, session_id: str) -> None:
     await q.run("refresh.delete_of_session", session_id=session_id)
 

@@ -166,7 +166,7 @@ class Gateway:
             return
         loop = asyncio.get_running_loop()
         try:
-            said = self._events.identify(connection, handshake)
+            said = await self._events.identify(connection, handshake)
         except PollroomError as error:
             loop.call_soon(self._registry.end, connection, CloseCode.TOKEN_INVALID)
             raise ConnectionRefusedError(error.code, msgspec.to_builtins(ErrorMessage.of(error))) from None

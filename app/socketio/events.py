@@ -26,12 +26,14 @@ class SocketIOEvents:
         self._dispatcher = dispatcher
         self._participants = participants
 
-    def identify(self, connection: SocketIOConnection, handshake: Handshake | None) -> Authenticated | None:
+    async def identify(
+        self, connection: SocketIOConnection, handshake: Handshake | None
+    ) -> Authenticated | None:
         """The identity of the handshake's token; None without one. Raises what refuses the connection."""
         if handshake is None:
             return None
         token = decode(handshake.text.encode("utf-8", "surrogatepass"), _handshake).token
-        return None if token is None else self._participants.identify(connection, token)
+        return None if token is None else await self._participants.identify(connection, token)
 
     async def handle(self, connection: SocketIOConnection, asked: Asked) -> None:
         """Handle one event. The next one of this client waits for it, but not for a ballot's receipt."""

@@ -29,7 +29,8 @@ DELETE FROM users WHERE id = :id;
 
 -- name: account.delete
 -- An account whose polls are still to be deleted.
-INSERT INTO deleted_accounts (user_id, deleted_at) VALUES (:user_id, :deleted_at);
+INSERT INTO deleted_accounts (user_id, deleted_at) VALUES (:user_id, :deleted_at)
+{{upsert(user_id)}} deleted_at = {{new(deleted_at)}};
 
 -- name: account.deleted
 -- Accounts whose polls are still to be deleted.
@@ -38,6 +39,16 @@ SELECT user_id, deleted_at FROM deleted_accounts ORDER BY deleted_at LIMIT :limi
 -- name: account.forget
 -- Its polls are gone, and no request of it can still be on its way.
 DELETE FROM deleted_accounts WHERE user_id = :user_id;
+
+-- name: user.ensure
+-- An app's own user: the row is written with the first poll.
+INSERT INTO users (id, email, password_hash, name, guest, created_at) VALUES (:id, NULL, NULL, :name, 0, :created_at)
+{{upsert(id)}} name = {{new(name)}};
+
+-- name: session.revoke_tokens
+-- The tokens of an app's own user, who has no session here.
+INSERT INTO sessions (id, user_id, created_at, expires_at, last_used_at, revoked_at) VALUES (:id, :id, :at, :at, :at, :at)
+{{upsert(id)}} expires_at = {{new(expires_at)}}, revoked_at = {{new(revoked_at)}};
 
 -- name: session.insert
 -- A session begins with a log-in.

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from ...domain.users import Guest, Login, Refresh, Register, UserView
 from ...domain.values import Camel
-from ...services.accounts.sessions import Sessions
+from ...services.accounts.sessions import Sessions, not_ours
 from ..abandoned import unless_gone
 from ..middleware import Bearer, Reply, no_content, reply
 from ..request import body, client_of, optional_body
@@ -38,7 +38,9 @@ class AuthController:
         return reply(200, await unless_gone(request, self._auth.login(form, client_of(request))))
 
     async def refresh(self, request: Request) -> Reply:
-        self._bearer.optional(request)
+        identity = self._bearer.optional(request)
+        if identity is not None and identity.own:
+            raise not_ours()
         return reply(200, await self._auth.refresh(await body(request, _REFRESH), client_of(request)))
 
     async def guest(self, request: Request) -> Reply:

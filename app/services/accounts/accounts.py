@@ -6,11 +6,11 @@ from ...domain.errors import PollroomError, invalid
 from ...domain.users import ChangePassword, Identity, Session, SessionView
 from ...domain.values import is_id, rfc3339
 from ...ports.clock import Clock
-from ...ports.database import Database
+from ...ports.database import Database, Queries
 from ...repositories import users as model
 from .password_hashing import PasswordHashing
 from .password_rules import check_new_password
-from .sessions import Sessions
+from .sessions import Sessions, not_ours
 
 
 class Accounts:
@@ -35,6 +35,8 @@ class Accounts:
 
         ``FORBIDDEN`` for guests, ``VALIDATION_FAILED``, ``INVALID_CREDENTIALS``.
         """
+        if identity.own:
+            raise not_ours()
         if identity.user.email is None:
             raise PollroomError("FORBIDDEN", "Guests have no password.")
         try:
@@ -87,7 +89,7 @@ class Accounts:
 
     async def end_all_sessions(self, identity: Identity) -> None:
         async with self._database.transaction() as q:
-            ended = await model.revoke_sessions(q, identity.user.id, self._clock.now())
+            ended = await self._revoke_all(q, identity, self._clock.now())
         await self._sessions.announce_ended(ended)
 
     async def delete(self, identity: Identity, password: str | None, client: str | None) -> None:
@@ -99,13 +101,22 @@ class Accounts:
             known = await self._verified(identity, password, client)
         now = self._clock.now()
         async with self._database.transaction() as q:
-            if await model.lock_user(q, identity.user.id) != (known,):
+            if not identity.own and await model.lock_user(q, identity.user.id) != (known,):
                 raise PollroomError("INVALID_CREDENTIALS" if known else "UNAUTHENTICATED")
-            ended = await model.revoke_sessions(q, identity.user.id, now)
+            ended = await self._revoke_all(q, identity, now)
             for session_id in ended:
                 await model.delete_refresh_tokens(q, session_id)
             await model.delete_user(q, identity.user.id, now)
         await self._sessions.announce_ended(ended)
+
+    @staticmethod
+    async def _revoke_all(q: Queries, identity: Identity, now: int) -> list[str]:
+        """Of an own user, who has no session here, all tokens until the memory of revoked sessions forgets them."""
+        ended = await model.revoke_sessions(q, identity.user.id, now)
+        if identity.own:
+            await model.revoke_tokens(q, identity.user.id, now)
+            return [identity.user.id]
+        return ended
 
     async def _verified(self, identity: Identity, password: str, client: str | None) -> str:
         """The user's password hash. Guesses share the budget of log-ins."""

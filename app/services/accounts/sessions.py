@@ -17,6 +17,7 @@ from ...utils.client_address import network_of
 from ...utils.secret_keys import SecretKeys
 from .access_tokens import AccessTokens
 from .budgets import Budgets
+from .own_users import OwnUsers
 from .password_hashing import PasswordHashing
 from .password_rules import check_new_password
 from .refresh_tokens import RefreshTokens, digest_of
@@ -49,11 +50,13 @@ class Sessions:
         session_seconds: float,
         hasher: PasswordHashing,
         budgets: Budgets,
+        own_users: OwnUsers | None = None,
     ) -> None:
         self._database = database
         self._bus = bus
         self._clock = clock
-        self._tokens = AccessTokens(keys)
+        self._tokens = AccessTokens(keys, own_users)
+        self._own_users = own_users
         self._refresh_tokens = RefreshTokens(keys)
         self._access_ms = round(access_seconds * 1000)
         self._grace_ms = round(grace_seconds * 1000)
@@ -121,6 +124,9 @@ class Sessions:
         Use after the grace means that two hold the token: the session is revoked, for both.
         """
         await self._budgets.take("refresh", client)
+        await self.prepare(body.refresh_token)
+        if self._is_own(body.refresh_token):
+            raise not_ours()
         digest = digest_of(body.refresh_token)
         async with self._database.transaction() as q:
             row = await model.lock_refresh(q, digest)
@@ -144,8 +150,15 @@ class Sessions:
 
     async def logout(self, identity: Identity) -> None:
         """Ends the session on every instance: SQL first, the bus and this process only then."""
+        if identity.own:
+            raise not_ours()
         await model.revoke_session(self._database, identity.session_id, self._clock.now())
         await self.announce_ended([identity.session_id])
+
+    async def prepare(self, token: str) -> None:
+        """Call it before ``authenticate`` with a token that has just come: its issuer's key may have to be fetched."""
+        if self._own_users is not None:
+            await self._own_users.prepare(token)
 
     def authenticate(self, token: str) -> Identity:
         """Whom the access token speaks for; without I/O. ``TOKEN_EXPIRED``, or ``UNAUTHENTICATED`` for a bad one."""
@@ -201,6 +214,12 @@ class Sessions:
             for session_id in session_ids:
                 self._revoke(session_id)
 
+    def _is_own(self, token: str) -> bool:
+        try:
+            return self._own_users is not None and self._tokens.verify(token).own
+        except PollroomError:
+            return False
+
     @property
     def session_ms(self) -> int:
         return self._session_ms
@@ -224,3 +243,7 @@ class Sessions:
             self._revoked[session_id] = self._clock.now()
             for callback in self.on_logout:
                 callback(session_id)
+
+
+def not_ours() -> PollroomError:
+    return PollroomError("FORBIDDEN", "The app's own issuer ends and renews such sessions.")

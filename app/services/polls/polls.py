@@ -14,6 +14,7 @@ from ...ports.clock import Clock
 from ...ports.database import Database
 from ...ports.ledger import Ledger
 from ...repositories import polls as model
+from ...repositories import users
 from .option_images import OptionImages, named
 from .poll_loader import Change, PollLoader
 from .poll_reader import PollReader, Reading
@@ -48,7 +49,10 @@ class Polls:
         owner_id = identity.user.id
         if key is not None and (known := await self._made_with(owner_id, key)):
             return known, False
-        return await self._insert(compose(new, owner_id, self._clock.now()), key)
+        rules = compose(new, owner_id, self._clock.now())
+        if identity.own:
+            await users.ensure_user(self._database, identity.user)
+        return await self._insert(rules, key)
 
     async def again(
         self, identity: Identity, poll_id: str, draft: bool, key: str | None

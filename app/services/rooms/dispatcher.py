@@ -111,7 +111,7 @@ class Dispatcher:
     async def _authenticate(self, connection: Connection, message: Auth, reply: Reply) -> None:
         """``FORBIDDEN`` for another user's token. An invalid token ends the connection."""
         try:
-            reply(self._participants.identify(connection, message.token))
+            reply(await self._participants.identify(connection, message.token))
         except PollroomError as error:
             if error.code == "FORBIDDEN":
                 raise

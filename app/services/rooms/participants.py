@@ -40,8 +40,9 @@ class Participants:
         rooms.on_viewers_changed = self._broadcaster.viewers_changed
         rooms.on_rights_changed = self._broadcaster.mark_dirty
 
-    def identify(self, connection: Connection, token: str) -> Authenticated:
+    async def identify(self, connection: Connection, token: str) -> Authenticated:
         """Bind the connection to a session. ``FORBIDDEN`` for another user's token; every other error: an invalid token."""
+        await self._auth.prepare(token)
         identity = self._auth.authenticate(token)
         if connection.identity is not None and connection.identity.user.id != identity.user.id:
             raise PollroomError("FORBIDDEN", "This socket belongs to another user.")
