@@ -63,10 +63,18 @@ def serve_() -> None:
             open_resources(settings, heals=True) as stores,
             open_web(stores, embedded_worker=settings.embedded_database) as web,
         ):
-            await serve(web, lambda address: click.echo(f"Pollroom listens on {address}"))
+            await serve(web, lambda address: click.echo(f"Pollroom listens on {address}{_reach(settings)}"))
         return 0
 
     run(work)
+
+
+def _reach(settings: Settings) -> str:
+    """Phones in the hall cannot reach loopback."""
+    alone = settings.embedded_database and settings.host in ("127.0.0.1", "localhost", "::1")
+    if not alone or settings.public_url:
+        return ""
+    return "\nOnly this computer can reach it. For phones in your network: HOST=0.0.0.0 scripts/run"
 
 
 @cli.command()

@@ -1,7 +1,7 @@
 // /p/{code}/check: the result, on screen, on paper and as a table.
 
 import {
-    Brand, Languages, Notice, Results, exactClock, explain, html, newClient, render, root, saveCsv, spaced, t, useLate,
+    Brand, Languages, Notice, Results, explain, html, moment, newClient, render, root, saveCsv, spaced, t, useLate,
     useRoom, useState, useTitle, warn,
 } from "./ui.js";
 
@@ -38,7 +38,7 @@ function Result({ state }) {
         <h1 dir="auto">${poll.question}</h1>
         ${poll.description && html`<p class="description" dir="auto">${poll.description}</p>`}
         <p class="soft figures">
-            ${tally.final ? t("final_at", { at: `${new Date(poll.closesAt).toLocaleDateString(document.documentElement.lang)} ${exactClock(Date.parse(poll.closesAt))}` }) : t("not_final")}
+            ${tally.final ? t("final_at", { at: moment(poll.closesAt) }) : t("not_final")}
         </p>
         ${mine && html`<${Notice} tone="good" said=${t(tally.final ? "in_it" : "counted")}>
             <p dir="auto">${poll.options.filter(({ id }) => mine.optionIds?.includes(id)).map(({ label }) => label).join(", ")}</p>

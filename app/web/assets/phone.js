@@ -286,10 +286,10 @@ function Tally({ state, mine }) {
 }
 
 const Choices = ({ poll }) => html`
+    ${poll.status !== "closed" && html`<p class="soft">${choiceRule(poll)}</p>`}
     <ul class="choices">
         ${poll.options.map((option) => html`<li class="choice" dir="auto">${option.label}</li>`)}
     </ul>
-    <p class="soft">${choiceRule(poll)}</p>
 `;
 
 /** Tells the page around the frame how high this one is. */

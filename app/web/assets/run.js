@@ -54,6 +54,7 @@ function Desk({ client, state }) {
                     </p>
                 `}
                 ${!poll.revealed && html`<${Options} client=${client} poll=${poll} />`}
+                <p><button class="button danger small plain" onClick=${controls.acts.remove}>${t("do_remove")}</button></p>
             </section>
             <${Share} client=${client} poll=${poll} />
         </div>
@@ -61,11 +62,12 @@ function Desk({ client, state }) {
 }
 
 function Buttons({ controls }) {
-    const { actions, sure, confirm, cancel } = controls;
+    const { sure, confirm, cancel } = controls;
+    const actions = controls.actions.filter(({ name }) => name !== "remove");
     return html`
         <div class="buttons">
             ${actions.map(({ name, main, act }) => html`
-                <button key=${name} class="button ${main ? "main" : ""} ${name === "remove" ? "danger small plain" : ""}" onClick=${act}>${t(`do_${name}`)}</button>
+                <button key=${name} class="button ${main ? "main" : ""}" onClick=${act}>${t(`do_${name}`)}</button>
             `)}
         </div>
         ${sure && html`

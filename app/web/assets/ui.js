@@ -47,7 +47,11 @@ export const letter = (index) => (index < 26 ? String.fromCharCode(65 + index) :
 /** K7M PRX: two groups are easier to read aloud. */
 export const spaced = (code) => `${code.slice(0, 3)} ${code.slice(3)}`;
 
+/** Date and time to the second. */
+export const moment = (at) => moments.format(new Date(at));
+
 const DAY = 86_400_000;
+const moments = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium" });
 const dates = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 
 /** When voting opens, and how long until then if that is soon. */
