@@ -14,6 +14,7 @@ import uvloop
 from .adapters.redis.connection.client import REFUSED, SILENT
 from .adapters.redis.embedded.server_process import AlreadyRunning, ServerProcessError
 from .adapters.sql.migrations import MigrationError
+from .bootstrap.operator_commands import add_commands
 from .bootstrap.resources import NotMigrated, Resources, migrate, open_resources, remove_relay, worker_tasks
 from .bootstrap.server import serve, until_signalled
 from .bootstrap.settings import ConfigError, Settings
@@ -248,6 +249,8 @@ def simulate_(
         click.echo(msgspec.json.encode(report))
     sys.exit(0 if report.ok else 1)
 
+
+add_commands(cli, run)
 
 if __name__ == "__main__":
     cli(prog_name="python -m app")

@@ -16,6 +16,7 @@ from ..domain.errors import PollroomError
 from ..ports.vote_log import VoteLog
 from ..services.accounts.budgets import Budgets
 from ..services.accounts.password_hashing import PasswordHashing
+from ..services.accounts.sessions import Sessions
 from ..services.health import Readiness
 from ..services.rooms.broadcaster import Broadcaster
 from ..services.rooms.connections import ConnectionRegistry
@@ -38,6 +39,7 @@ class Sources:
     readiness: Readiness
     votes: VoteLog
     worker: VoteWorker | None
+    auth: Sessions
     budgets: Budgets
     passwords: PasswordHashing
 
@@ -97,6 +99,10 @@ class Figures:
         for budget, number in sorted(of.budgets.refused.items()):
             over.add_metric([budget], number)
         yield over
+        logins = CounterMetricFamily("pollroom_logins", "Log-ins by result.", labels=["result"])
+        for result, number in sorted(of.auth.logins.items()):
+            logins.add_metric([result], number)
+        yield logins
         waiting = "Passwords that wait for a hash or are being hashed."
         yield _gauge("pollroom_passwords_waiting", waiting, of.passwords.waiting)
         yield _batches(of.ledger.counts.sizes)

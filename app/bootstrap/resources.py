@@ -24,8 +24,10 @@ from ..adapters.sql.database import SqlDatabase
 from ..domain.errors import PollroomError
 from ..domain.values import new_id
 from ..repositories.relay_offsets import remove
+from ..services.accounts.password_hashing import PasswordHashing
 from ..services.polls.account_removal import AccountRemoval
 from ..services.polls.eviction import Eviction
+from ..services.polls.operators import Operators
 from ..services.polls.option_images import OptionImages
 from ..services.polls.poll_loader import PollLoader
 from ..services.polls.poll_reader import PollReader
@@ -110,6 +112,12 @@ class Resources:
 
     def unloader(self) -> Eviction:
         return Eviction(self.database, self.shelf, self.settings.unload_after_seconds)
+
+    def operators(self) -> tuple[Operators, Callable[[], None]]:
+        """And what closes it."""
+        hasher = PasswordHashing()
+        images = OptionImages(self.database, self.editor, self.reader, self.storage, ImageProcesses())
+        return Operators(self.database, self.ledger, self.clock, hasher, images), hasher.close
 
     def account_removal(self) -> AccountRemoval:
         images = OptionImages(self.database, self.editor, self.reader, self.storage, ImageProcesses())

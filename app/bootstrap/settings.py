@@ -65,6 +65,8 @@ class Settings:
     kafka_lag_limit: int
     allowed_origins: frozenset[str]
     allowed_hosts: frozenset[str]
+    registration: str
+    max_polls_per_user: int
     trusted_proxies: tuple[Network, ...]
     register_rate: Rate
     guest_rate: Rate
@@ -261,6 +263,12 @@ def _socketio(text: str) -> bool:
     return text == "on"
 
 
+def _registration(text: str) -> str:
+    if text not in ("open", "closed"):
+        raise ValueError
+    return text
+
+
 def _level(text: str) -> str:
     if text.lower() not in _LEVELS:
         raise ValueError
@@ -344,6 +352,8 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         "host, host:port or .domain (with its subdomains), with commas between several, or empty",
         addresses.hosts,
     ),
+    "REGISTRATION": Setting("open", "open or closed", _registration),
+    "MAX_POLLS_PER_USER": _whole(100_000, 1, 1_000_000_000),
     "TRUSTED_PROXIES": Setting(
         "", "IP addresses or networks, with commas between several, or empty", addresses.networks
     ),

@@ -27,8 +27,11 @@ from ..domain.errors import PollroomError
 from ..domain.values import new_id
 from ..http.application import Services, application
 from ..http.streams import Streams
-from ..repositories.settings import kept
+from ..repositories import audit
+from ..repositories.settings import kept, replaced
+from ..services.accounts.access_tokens import AccessTokens
 from ..services.accounts.accounts import Accounts
+from ..services.accounts.audit import AuditQueue
 from ..services.accounts.budgets import Budgets
 from ..services.accounts.own_users import OwnUsers
 from ..services.accounts.password_hashing import PasswordHashing
@@ -98,6 +101,9 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         cursors = Cursors(keys.derived("cursors"), keys.secrets)
         shared_budgets = RedisBudgets(stores.client, stores.keys)
         budgets = Budgets(shared_budgets, rates, keys.derived("budgets")[0])
+        audit_queue = AuditQueue(database)
+        stack.push_async_callback(audit_queue.flush)
+        await _note_key(stores, keys)
         own_users = await _own_users(stores)
         if own_users is not None:
             stack.callback(own_users.close)
@@ -112,6 +118,8 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             passwords,
             budgets,
             own_users,
+            audit_queue,
+            settings.registration == "open",
         )
         processes = ImageProcesses()
         stack.push_async_callback(processes.close)
@@ -119,7 +127,16 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         stack.push_async_callback(images.close)
         preparing = asyncio.create_task(_prepare(stores.storage))
         stack.callback(preparing.cancel)
-        polls = Polls(database, ledger, clock, stores.editor, stores.reader, images, cursors)
+        polls = Polls(
+            database,
+            ledger,
+            clock,
+            stores.editor,
+            stores.reader,
+            images,
+            cursors,
+            settings.max_polls_per_user,
+        )
         accounts = Accounts(database, clock, auth, passwords, cursors)
         votes = Votes(ledger, stores.reader, budgets)
         broadcaster = Broadcaster(
@@ -201,6 +218,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "sessions": partial(_every, REVOKED_SECONDS, auth.refresh_revoked),
             "ledger": stores.ledger_watch.run,
+            "audit": audit_queue.run,
         }
         if worker is not None:
             tasks |= worker_tasks(stores, worker, relay)
@@ -227,7 +245,9 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             )
             stack.push_async_callback(found.close)
             gateway = found.app
-        sources = Sources(registry, broadcaster, ledger, readiness, stores.votes, worker, budgets, passwords)
+        sources = Sources(
+            registry, broadcaster, ledger, readiness, stores.votes, worker, auth, budgets, passwords
+        )
         figures = Figures(sources)
         streams = Streams(
             participants, registry, ping_interval=settings.ping_interval, max_sockets=settings.max_sockets
@@ -257,6 +277,13 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             prepare=auth.prepare if settings.auth_jwks_url else None,
         )
         yield Web(app, readiness, registry, stores, worker, figures)
+
+
+async def _note_key(stores: Resources, keys: SecretKeys) -> None:
+    """A key that signs since this start goes into the audit log."""
+    key_id = AccessTokens(keys).key_id
+    if await replaced(stores.database, "signing_key", key_id):
+        await audit.add(stores.database, [audit.Entry(stores.clock.now(), "key_changed", None, key_id)])
 
 
 async def _own_users(stores: Resources) -> OwnUsers | None:

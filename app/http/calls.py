@@ -86,7 +86,7 @@ CALLS: Final[dict[str, Call]] = {
         {CREATED: Session},
         "optional",
         Register,
-        codes=("EMAIL_TAKEN", "RATE_LIMITED"),
+        codes=("EMAIL_TAKEN", "FORBIDDEN", "RATE_LIMITED"),
     ),
     "POST /auth/login": _LOGIN,
     "POST /auth/refresh": Call(

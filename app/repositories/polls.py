@@ -46,6 +46,12 @@ async def id_of_code(q: Queries, code: str, user_id: str | None) -> tuple[str, b
     return None if row is None else (str(row["id"]), bool(row["draft"]))
 
 
+async def id_of_any_code(q: Queries, code: str) -> str | None:
+    """The poll of a join code, a draft too."""
+    row = await q.one("poll.id_of_any_code", code=code) if code.isascii() else None
+    return None if row is None else str(row["id"])
+
+
 async def find_by_key(q: Queries, owner_id: str, key: str) -> Rules | None:
     """The poll that ``owner_id`` made with this ``Idempotency-Key``."""
     row = await q.one("poll.id_of_key", owner_id=owner_id, request_key=key)
@@ -76,6 +82,11 @@ async def users_of_images(q: Queries, images: Collection[str]) -> list[tuple[str
 
 async def forget_key(q: Queries, poll_id: str) -> None:
     await q.run("poll.forget_key", id=poll_id)
+
+
+async def has_as_many(q: Queries, owner_id: str, most: int) -> bool:
+    """Whether a user has ``most`` polls or more, deleted ones not counted."""
+    return await q.one("poll.nth", owner_id=owner_id, skip=most - 1) is not None
 
 
 async def page(q: Queries, owner_id: str, before_id: str | None, limit: int) -> list[Rules]:

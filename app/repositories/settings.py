@@ -16,3 +16,12 @@ async def kept(q: Queries, name: str, make: Callable[[], str]) -> str:
         row = await q.one("setting.find", name=name)
     assert row is not None
     return str(row["value"])
+
+
+async def replaced(q: Queries, name: str, value: str) -> bool:
+    """Set the value of ``name``. Whether it had another one before."""
+    row = await q.one("setting.find", name=name)
+    if row is not None and row["value"] == value:
+        return False
+    await q.run("setting.put", name=name, value=value)
+    return row is not None

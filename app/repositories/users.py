@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from ..domain.users import User
 from ..ports.database import Queries
 
@@ -101,20 +103,50 @@ async def password_hash(q: Queries, user_id: str) -> str | None:
     return None if row is None else row["password_hash"]
 
 
-async def lock_user(q: Queries, user_id: str) -> tuple[str | None] | None:
-    """The password hash of a user who does not change or go until the transaction ends; none if they are gone."""
+class Locked(Struct, frozen=True):
+    """``password_until``: null for a password of the user's own; until when a one-time one takes a log-in, 0 once it has."""
+
+    password_hash: str | None
+    suspended_at: int | None
+    password_until: int | None
+
+
+async def lock_user(q: Queries, user_id: str) -> Locked | None:
+    """A user who does not change or go until the transaction ends; none if they are gone."""
     row = await q.one("user.lock", id=user_id)
-    return None if row is None else (row["password_hash"],)
+    return None if row is None else Locked(**row)
 
 
-async def set_password(q: Queries, user_id: str, new_hash: str) -> None:
-    await q.run("user.set_password", id=user_id, password_hash=new_hash)
+async def set_password(q: Queries, user_id: str, new_hash: str, until: int | None = None) -> None:
+    await q.run("user.set_password", id=user_id, password_hash=new_hash, until=until)
 
 
-async def delete_user(q: Queries, user_id: str, at: int) -> None:
-    """In a transaction. The worker deletes the polls."""
+async def use_password(q: Queries, user_id: str) -> None:
+    """A one-time password took its log-in."""
+    await q.run("user.use_password", id=user_id)
+
+
+async def suspend(q: Queries, user_id: str, at: int | None) -> None:
+    await q.run("user.suspend", id=user_id, at=at)
+
+
+async def suspended(q: Queries) -> set[str]:
+    return {row["id"] for row in await q.all("user.suspended")}
+
+
+async def page(q: Queries, after: str, limit: int) -> list[dict[str, Any]]:
+    """Accounts with ``suspended_at``, by id: begin with an empty ``after``."""
+    return await q.all("user.page", after=after, limit=limit)
+
+
+async def remove_account(q: Queries, user_id: str, at: int) -> list[str]:
+    """In a transaction: the account and its sessions, whose ids are returned, end. The worker deletes the polls."""
+    ended = await revoke_sessions(q, user_id, at)
+    for session_id in ended:
+        await delete_refresh_tokens(q, session_id)
     await q.run("user.delete", id=user_id)
     await q.run("account.delete", user_id=user_id, deleted_at=at)
+    return ended
 
 
 async def deleted_accounts(q: Queries, limit: int) -> list[tuple[str, int]]:

@@ -32,6 +32,10 @@ SELECT id FROM polls WHERE id = :id {{for_update}};
 SELECT id, draft FROM polls
 WHERE code = :code AND deleted_at IS NULL AND (draft = 0 OR owner_id = :user_id);
 
+-- name: poll.id_of_any_code
+-- The poll of a join code for operators: drafts, too.
+SELECT id FROM polls WHERE code = :code AND deleted_at IS NULL;
+
 -- name: poll.id_of_key
 -- The poll that an owner's Idempotency-Key made.
 SELECT id FROM polls WHERE owner_id = :owner_id AND request_key = :request_key;
@@ -47,6 +51,10 @@ UPDATE polls SET version = :version, question = :question, description = :descri
     guests = :guests, draft = :draft, opens_at = :opens_at, closes_at = :closes_at, paused = :paused,
     revealed_at = :revealed_at, rules = :rules
 WHERE id = :id;
+
+-- name: poll.nth
+-- Whether an owner has more than so many polls.
+SELECT id FROM polls WHERE owner_id = :owner_id AND deleted_at IS NULL ORDER BY id LIMIT 1 OFFSET :skip;
 
 -- name: poll.page
 -- An owner's polls, newest first: ids are time-ordered.

@@ -13,15 +13,31 @@ SELECT id, email, name, guest, created_at, password_hash FROM users WHERE email 
 
 -- name: user.lock
 -- An account or guest whose password or existence must not change until the transaction ends.
-SELECT password_hash FROM users WHERE id = :id {{for_update}};
+SELECT password_hash, suspended_at, password_until FROM users WHERE id = :id {{for_update}};
 
 -- name: user.password_hash
 -- What checking a password needs.
 SELECT password_hash FROM users WHERE id = :id;
 
 -- name: user.set_password
--- A changed password.
-UPDATE users SET password_hash = :password_hash WHERE id = :id;
+-- A changed password; until when it may be used, and null for one of the user's own.
+UPDATE users SET password_hash = :password_hash, password_until = :until WHERE id = :id;
+
+-- name: user.use_password
+-- A one-time password took its log-in.
+UPDATE users SET password_until = 0 WHERE id = :id;
+
+-- name: user.suspend
+-- Suspended since when; null to resume.
+UPDATE users SET suspended_at = :at WHERE id = :id;
+
+-- name: user.suspended
+-- Whose tokens are refused.
+SELECT id FROM users WHERE suspended_at IS NOT NULL;
+
+-- name: user.page
+-- Accounts in the order of their creation; guests are left out.
+SELECT id, email, name, guest, created_at, suspended_at FROM users WHERE guest = 0 AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: user.delete
 -- The account itself; its polls follow.

@@ -144,6 +144,10 @@ SELECT value FROM settings WHERE name = :name;
 -- A write that shows whether the database takes writes.
 INSERT INTO settings (name, value) VALUES ('probe', :value) {{upsert(name)}} value = {{new(value)}};
 
+-- name: setting.put
+-- One that changes.
+INSERT INTO settings (name, value) VALUES (:name, :value) {{upsert(name)}} value = {{new(value)}};
+
 -- name: setting.insert
 -- Once only.
 INSERT INTO settings (name, value) VALUES (:name, :value);

@@ -65,7 +65,7 @@ class AccessTokens:
         if own_users is not None:
             own_users.on_new_keys = lambda: self._verified.clear()
         self._keys = {_key_id(key): key for key in secrets.derived("access tokens")}
-        self._key_id = next(iter(self._keys))
+        self.key_id = next(iter(self._keys))
         self._secrets = secrets.secrets
         self._jwt = jwt.PyJWT()
         self._verified: OrderedDict[bytes, Identity] = OrderedDict()
@@ -86,8 +86,8 @@ class AccessTokens:
             "exp": expires_at / 1000,
             "jti": secrets.token_urlsafe(8),
         }
-        headers = {"kid": self._key_id}
-        return self._jwt.encode(claims, self._keys[self._key_id], algorithm=ALGORITHM, headers=headers)
+        headers = {"kid": self.key_id}
+        return self._jwt.encode(claims, self._keys[self.key_id], algorithm=ALGORITHM, headers=headers)
 
     def verify(self, token: str) -> Identity:
         """The identity in an access token, expired or not. Raises ``UNAUTHENTICATED`` for anything else."""

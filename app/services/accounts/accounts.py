@@ -7,10 +7,11 @@ from ...domain.users import ChangePassword, Identity, Session, SessionView
 from ...domain.values import is_id, rfc3339
 from ...ports.clock import Clock
 from ...ports.database import Database, Queries
+from ...repositories import audit
 from ...repositories import users as model
 from .password_hashing import PasswordHashing
 from .password_rules import check_new_password
-from .sessions import Sessions, not_ours
+from .sessions import Sessions, network_name, not_ours
 
 
 class Accounts:
@@ -48,9 +49,11 @@ class Accounts:
         new_hash = await self._hasher.hash(body.new_password, client)
         now = self._clock.now()
         async with self._database.transaction() as q:
-            if await model.lock_user(q, identity.user.id) != (known,):
+            locked = await model.lock_user(q, identity.user.id)
+            if locked is None or locked.password_hash != known:
                 raise PollroomError("INVALID_CREDENTIALS")
             await model.set_password(q, identity.user.id, new_hash)
+            await audit.add(q, [audit.Entry(now, "password_changed", identity.user.id, network_name(client))])
             session = await self._sessions.renew(q, identity, now)
             if session is None:
                 raise PollroomError("UNAUTHENTICATED")
@@ -101,13 +104,14 @@ class Accounts:
             known = await self._verified(identity, password, client)
         now = self._clock.now()
         async with self._database.transaction() as q:
-            if not identity.own and await model.lock_user(q, identity.user.id) != (known,):
+            locked = await model.lock_user(q, identity.user.id)
+            if not identity.own and (locked is None or locked.password_hash != known):
                 raise PollroomError("INVALID_CREDENTIALS" if known else "UNAUTHENTICATED")
-            ended = await self._revoke_all(q, identity, now)
-            for session_id in ended:
-                await model.delete_refresh_tokens(q, session_id)
-            await model.delete_user(q, identity.user.id, now)
-        await self._sessions.announce_ended(ended)
+            if identity.own:
+                await model.revoke_tokens(q, identity.user.id, now)
+            ended = await model.remove_account(q, identity.user.id, now)
+            await audit.add(q, [audit.Entry(now, "account_deleted", identity.user.id, network_name(client))])
+        await self._sessions.announce_ended([*ended, *([identity.user.id] if identity.own else [])])
 
     @staticmethod
     async def _revoke_all(q: Queries, identity: Identity, now: int) -> list[str]:

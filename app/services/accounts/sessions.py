@@ -1,6 +1,7 @@
 """Accounts and sessions: who is it, and does the session still stand."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,11 +12,13 @@ from ...domain.values import is_id, new_id
 from ...ports.clock import Clock
 from ...ports.database import Database, Queries
 from ...ports.messaging import Bus
+from ...repositories import audit as audit_log
 from ...repositories import users as model
 from ...utils import logger
-from ...utils.client_address import network_of
+from ...utils.client_address import network_of, shortened
 from ...utils.secret_keys import SecretKeys
 from .access_tokens import AccessTokens
+from .audit import AuditQueue
 from .budgets import Budgets
 from .own_users import OwnUsers
 from .password_hashing import PasswordHashing
@@ -51,12 +54,17 @@ class Sessions:
         hasher: PasswordHashing,
         budgets: Budgets,
         own_users: OwnUsers | None = None,
+        audit: AuditQueue | None = None,
+        registration_open: bool = True,
     ) -> None:
         self._database = database
         self._bus = bus
         self._clock = clock
         self._tokens = AccessTokens(keys, own_users)
         self._own_users = own_users
+        self._audit = audit
+        self._registration_open = registration_open
+        self.logins = Counter({"accepted": 0, "refused": 0})
         self._refresh_tokens = RefreshTokens(keys)
         self._access_ms = round(access_seconds * 1000)
         self._grace_ms = round(grace_seconds * 1000)
@@ -66,11 +74,14 @@ class Sessions:
         # Session id -> when this process learned of it, oldest first.
         self._revoked: dict[str, int] = {}
         self._revoked_until = 0
+        self._suspended: set[str] = set()
         self._refreshing = asyncio.Lock()
         self.on_logout: list[Callable[[str], None]] = []
 
     async def register(self, body: Register, client: str | None = None) -> Session:
         """``VALIDATION_FAILED``, ``EMAIL_TAKEN``; ``RATE_LIMITED`` where too many passwords wait."""
+        if not self._registration_open:
+            raise PollroomError("FORBIDDEN", "Registration is closed.")
         await self._budgets.take("register", client)
         fields = Fields()
         email = fields.take(lambda: clean_email(body.email), "")
@@ -83,6 +94,7 @@ class Sessions:
         try:
             async with self._database.transaction() as q:
                 await model.insert_user(q, user, password_hash)
+                await audit_log.add(q, [audit_log.Entry(now, "registered", user.id, network_name(client))])
                 return await self._begin(q, user, now)
         except DuplicateKey:
             raise PollroomError("EMAIL_TAKEN") from None
@@ -96,14 +108,34 @@ class Sessions:
             email = ""  # no account has it
         await self.spend_login(email or body.email.strip().lower()[:MAX_EMAIL], client)
         known = await model.find_login(self._database, email)
-        if not await self._hasher.verify(known and known[1], body.password, client) or known is None:
+        right = await self._hasher.verify(known and known[1], body.password, client)
+        session = await self._log_in(known[0], known[1], client) if right and known is not None else None
+        if session is None:
+            self._refuse_login(known[0].id if known else None, client)
             raise PollroomError("INVALID_CREDENTIALS")
+        self.logins["accepted"] += 1
+        return session
+
+    async def _log_in(self, user: User, verified: str, client: str | None) -> Session | None:
+        """None where the verified password was changed meanwhile, or is of no use."""
         now = self._clock.now()
         async with self._database.transaction() as q:
-            # The password was changed, or the account deleted, while it was verified.
-            if await model.lock_user(q, known[0].id) != (known[1],):
-                raise PollroomError("INVALID_CREDENTIALS")
-            return await self._begin(q, known[0], now)
+            locked = await model.lock_user(q, user.id)
+            if locked is None or locked.password_hash != verified or locked.suspended_at is not None:
+                return None
+            if locked.password_until is not None:
+                if locked.password_until <= now:
+                    return None
+                await model.use_password(q, user.id)
+            await audit_log.add(q, [audit_log.Entry(now, "logged_in", user.id, network_name(client))])
+            return await self._begin(q, user, now)
+
+    def _refuse_login(self, user_id: str | None, client: str | None) -> None:
+        self.logins["refused"] += 1
+        network = network_name(client)
+        log.info("log-in refused", network=network)
+        if self._audit is not None:
+            self._audit.put(audit_log.Entry(self._clock.now(), "login_refused", user_id, network))
 
     async def spend_login(self, account: str, client: str | None) -> None:
         """``RATE_LIMITED`` where too many passwords of an account were tried from the client's network."""
@@ -166,7 +198,7 @@ class Sessions:
         if identity.expires_at <= self._clock.now():
             self._tokens.forget(token)
             raise PollroomError("TOKEN_EXPIRED")
-        if identity.session_id in self._revoked:
+        if identity.session_id in self._revoked or identity.user.id in self._suspended:
             raise PollroomError("UNAUTHENTICATED")
         return identity
 
@@ -178,6 +210,7 @@ class Sessions:
             for session_id in await model.revoked_since(self._database, since):
                 self._revoke(session_id)
             self._revoked_until = now
+            self._suspended = await model.suspended(self._database)
         keep_from = now - self._access_ms - 2 * _MARGIN_MS
         for session_id in [sid for sid, at in self._revoked.items() if at < keep_from]:
             del self._revoked[session_id]
@@ -247,3 +280,8 @@ class Sessions:
 
 def not_ours() -> PollroomError:
     return PollroomError("FORBIDDEN", "The app's own issuer ends and renews such sessions.")
+
+
+def network_name(client: str | None) -> str:
+    """For the audit log: the client's network, never its whole address."""
+    return shortened(client) if client else ""

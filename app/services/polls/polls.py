@@ -33,6 +33,7 @@ class Polls:
         reader: PollReader,
         images: OptionImages,
         cursors: Cursors,
+        most: int,
     ) -> None:
         self._database = database
         self._ledger = ledger
@@ -41,6 +42,7 @@ class Polls:
         self._reader = reader
         self._images = images
         self._cursors = cursors
+        self._most = most
 
     async def create(self, identity: Identity, new: NewPoll, key: str | None) -> tuple[PollView, bool]:
         """The poll, and whether it was made now: with a ``key`` that was used within a day it is the one of then."""
@@ -70,6 +72,8 @@ class Polls:
         return await self._insert(repeat(rules, draft=draft, now=self._clock.now()), key)
 
     async def _insert(self, rules: Rules, key: str | None) -> tuple[PollView, bool]:
+        if await model.has_as_many(self._database, rules.owner_id, self._most):
+            raise PollroomError("FORBIDDEN", f"A user may have {self._most} polls.")
         for _ in range(CODE_TRIES):
             try:
                 async with self._database.transaction() as queries:
