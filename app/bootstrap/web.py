@@ -37,6 +37,9 @@ from ..services.accounts.own_users import OwnUsers
 from ..services.accounts.password_hashing import PasswordHashing
 from ..services.accounts.sessions import CHANNEL, Sessions
 from ..services.health import Check, Probe, Readiness
+from ..services.polls.deck_hints import DeckHints
+from ..services.polls.deck_moves import DeckMoves
+from ..services.polls.decks import Decks
 from ..services.polls.option_images import OptionImages
 from ..services.polls.polls import Polls
 from ..services.rooms.broadcaster import Broadcaster
@@ -60,6 +63,7 @@ from .metrics import Figures, Sources
 from .resources import Resources, worker_tasks
 
 REVOKED_SECONDS = 5.0
+MOVES_SECONDS = 2.0
 PROBE_EXPIRY_MS = 60_000
 
 _log = logger.get(__name__)
@@ -127,6 +131,8 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         stack.push_async_callback(images.close)
         preparing = asyncio.create_task(_prepare(stores.storage))
         stack.callback(preparing.cancel)
+        hints = DeckHints(bus, stores.reader)
+        moves = DeckMoves(database, ledger, clock, stores.editor, stores.reader, hints)
         polls = Polls(
             database,
             ledger,
@@ -135,8 +141,10 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             stores.reader,
             images,
             cursors,
+            moves,
             settings.max_polls_per_user,
         )
+        decks = Decks(database, ledger, clock, stores.reader, moves, cursors)
         accounts = Accounts(database, clock, auth, passwords, cursors)
         votes = Votes(ledger, stores.reader, budgets)
         broadcaster = Broadcaster(
@@ -219,6 +227,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             "sessions": partial(_every, REVOKED_SECONDS, auth.refresh_revoked),
             "ledger": stores.ledger_watch.run,
             "audit": audit_queue.run,
+            "moves": partial(_every, MOVES_SECONDS, moves.finish_old),
         }
         if worker is not None:
             tasks |= worker_tasks(stores, worker, relay)
@@ -255,8 +264,9 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         services = Services(
             auth,
             accounts,
-            AccountExport(database, accounts, polls),
+            AccountExport(database, accounts, polls, decks),
             polls,
+            decks,
             votes,
             images,
             streams,

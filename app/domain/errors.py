@@ -28,6 +28,9 @@ MESSAGES: Final[Mapping[str, str]] = {
     "POLL_PAUSED": "Voting is paused.",
     "NOTHING_TO_REVEAL": "No option of this poll is marked as correct.",
     "POLL_LOCKED": "Options and choice limits are fixed once somebody has voted.",
+    "POLL_IN_DECK": "The poll is in another deck.",
+    "DECK_MOVED": "The deck has changed since that version.",
+    "DECK_ENDED": "The deck has ended.",
     "TOO_LARGE": "Too large.",
     "UNSUPPORTED_MEDIA": "This media type is not supported.",
     "INVALID_OPTION": "The poll has no such option.",
@@ -68,6 +71,15 @@ def unavailable(retry_after: float = 1.0) -> PollroomError:
 
 def invalid(field: str, message: str) -> PollroomError:
     return PollroomError("VALIDATION_FAILED", fields={field: message})
+
+
+class none_found:
+    """``with none_found():`` goes on after ``NOT_FOUND``."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        return isinstance(error, PollroomError) and error.code == "NOT_FOUND"
 
 
 class Fields:

@@ -130,6 +130,7 @@ def repeat(rules: Rules, *, draft: bool, now: int) -> Rules:
         revealed_at=None,
         round=rules.round + 1,
         previous_id=rules.id,
+        deck_id=None,
     )
 
 

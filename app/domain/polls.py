@@ -35,7 +35,7 @@ class Rules(Struct, frozen=True):
     """A row of ``polls`` with its options. Times in milliseconds since the epoch.
 
     ``opens_at``, ``closes_at``, ``closed_at`` and ``deleted_at`` follow the ledger through the vote log and lag behind it:
-    of a poll that the ledger holds, read them there. ``seq`` likewise.
+    of a poll that the ledger holds, read them there. ``seq`` likewise. ``deck_id`` changes without a new version.
 
     New fields have a default and are in the column ``rules``, a JSON object: they need no migration.
     """
@@ -63,6 +63,7 @@ class Rules(Struct, frozen=True):
     revealed_at: int | None = None
     round: int = 1
     previous_id: str | None = None
+    deck_id: str | None = None
     kind: Kind = "choice"
 
     @property
@@ -82,6 +83,17 @@ LEDGER_RULES: Final = (
     "paused",
 )
 """The fields of ``Rules`` that the ledger decides ballots by. Its scripts find them under these names in ``poll.rules``."""
+
+
+def stored_status(rules: Rules, now: int) -> Status:
+    """Of a poll that the ledger does not hold: what is stored is whole."""
+    if rules.closed_at:
+        return "closed"
+    if rules.draft:
+        return "draft"
+    if rules.opens_at is not None and rules.opens_at > now:
+        return "scheduled"
+    return "closed" if rules.closes_at is not None and rules.closes_at <= now else "open"
 
 
 class OptionView(Camel):
@@ -162,7 +174,7 @@ def view(
         paused=rules.paused and status == "open",
         round=rules.round,
         previous_poll_id=rules.previous_id,
-        deck_id=None,
+        deck_id=rules.deck_id,
         revealed=Revealed(rfc3339(rules.revealed_at), rules.correct) if rules.revealed_at else None,
         verifiable=False,
         commitment=None,

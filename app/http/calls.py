@@ -6,19 +6,21 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from ..domain.ballots import VoteAccepted, VoteRetracted
+from ..domain.decks import DeckEdit, Move, NewDeck
 from ..domain.polls import NewPoll, NewRound, PollEdit
 from ..domain.users import ChangePassword, DeleteAccount, Guest, Login, Refresh, Register, Session
 from ..domain.vote_forms import VoteForm
 from .controllers.accounts import SessionPage
 from .controllers.auth import Me
+from .controllers.decks import DeckAndPoll, DeckAsSeen, DeckPage, OneDeck
 from .controllers.images import OneOption
 from .controllers.ops import Health, Report
 from .controllers.polls import OnePoll, PollAndTally, PollPage
 from .controllers.server import ServerAddresses
 from .controllers.votes import PollAsSeen, Results
 
-Body = type | str | None
-"""A struct, else a media type, else nothing."""
+Body = type | tuple[type, ...] | str | None
+"""A struct, or one of several, else a media type, else nothing."""
 
 
 class Call(Struct, frozen=True):
@@ -136,10 +138,43 @@ CALLS: Final[dict[str, Call]] = {
     ),
     "GET /polls/{poll_id}": Call("A poll and its tally.", {OK: PollAsSeen}, "optional", codes=("NOT_FOUND",)),
     "GET /join/{code}": Call(
-        "A poll and its tally, by its join code.",
-        {OK: PollAsSeen},
+        "A poll or a deck and its current poll, by its join code.",
+        {OK: (PollAsSeen, DeckAsSeen)},
         "optional",
         codes=("NOT_FOUND", "RATE_LIMITED"),
+    ),
+    "GET /join/{code}/qr.svg": Call(
+        "A QR code of the address of a poll or deck.",
+        {OK: "image/svg+xml"},
+        "optional",
+        codes=("NOT_FOUND", "RATE_LIMITED", "BAD_MESSAGE"),
+    ),
+    "POST /decks": Call(
+        "Create a deck; 200 for a retry.",
+        {CREATED: OneDeck, OK: OneDeck},
+        takes=NewDeck,
+        parameters=_POLL_KEY,
+        codes=(*_OWNER, "POLL_IN_DECK"),
+    ),
+    "GET /decks": Call(
+        "My decks, newest first.", {OK: DeckPage}, parameters=_PAGE, codes=("VALIDATION_FAILED",)
+    ),
+    "GET /decks/{deck_id}": Call("A deck.", {OK: OneDeck}, "optional", codes=("NOT_FOUND",)),
+    "PATCH /decks/{deck_id}": Call(
+        "Edit a deck: its title, its polls and their order.",
+        {OK: OneDeck},
+        takes=DeckEdit,
+        codes=(*_OWNER, "POLL_IN_DECK", "DECK_ENDED"),
+    ),
+    "DELETE /decks/{deck_id}": Call("Delete a deck; its polls stay.", {NO_CONTENT: None}, codes=_OWNER),
+    "POST /decks/{deck_id}/current": Call(
+        "Move to another poll: close the current one, open the new one.",
+        {OK: DeckAndPoll},
+        takes=Move,
+        codes=(*_OWNER, "DECK_ENDED", "DECK_MOVED", "POLL_NOT_OPEN", "POLL_CLOSED"),
+    ),
+    "POST /decks/{deck_id}/end": Call(
+        "End a deck: close its current poll, and move no more.", {OK: OneDeck}, codes=_OWNER
     ),
     "PATCH /polls/{poll_id}": Call(
         "Edit a poll.", {OK: OnePoll}, takes=PollEdit, codes=(*_OWNER, "POLL_LOCKED", "POLL_CLOSED")

@@ -44,7 +44,13 @@ def openapi(table: Iterable[BaseRoute], version: str) -> dict[str, Any]:
         method, path = name.split()
         paths.setdefault(_shown(path), {})[method.lower()] = _operation(method, path, call)
     takes = [call.takes for call in CALLS.values() if isinstance(call.takes, type)]
-    gives = [body for call in CALLS.values() for body in call.answers.values() if isinstance(body, type)]
+    gives = [
+        one
+        for call in CALLS.values()
+        for body in call.answers.values()
+        for one in (body if isinstance(body, tuple) else (body,))
+        if isinstance(one, type)
+    ]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -107,6 +113,8 @@ def _content(body: Body) -> dict[str, Any]:
         return {}
     if isinstance(body, type):
         return {"content": {"application/json": {"schema": ref(body)}}}
+    if isinstance(body, tuple):
+        return {"content": {"application/json": {"schema": {"oneOf": [ref(one) for one in body]}}}}
     if body.startswith("text/"):
         return {"content": {body: {"schema": {"type": "string"}}}}
     return {"content": {body: {"schema": {"type": "object"}} if body == "application/json" else {}}}

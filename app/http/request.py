@@ -67,6 +67,14 @@ def path_id(request: Request) -> str:
     return value
 
 
+def path_deck_id(request: Request) -> str:
+    """The deck's id in the path; a malformed one is ``NOT_FOUND``."""
+    value: str = request.path_params["deck_id"]
+    if not is_id(value):
+        raise PollroomError("NOT_FOUND")
+    return value
+
+
 def path_code(request: Request) -> str:
     value: str = request.path_params["code"]
     if not _CODE.fullmatch(value):

@@ -11,14 +11,17 @@ from .. import __version__
 from ..services.accounts.accounts import Accounts
 from ..services.accounts.sessions import Sessions
 from ..services.health import Readiness
+from ..services.polls.decks import Decks
 from ..services.polls.option_images import OptionImages
 from ..services.polls.polls import Polls
 from ..services.voting.export import AccountExport
 from ..services.voting.votes import Votes
 from .controllers.accounts import AccountController
 from .controllers.auth import AuthController
+from .controllers.decks import DeckController
 from .controllers.docs import DocsController
 from .controllers.images import ImageController
+from .controllers.join import JoinController
 from .controllers.ops import OpsController
 from .controllers.polls import PollController
 from .controllers.server import ServerController
@@ -41,6 +44,7 @@ class Services:
     accounts: Accounts
     export: AccountExport
     polls: Polls
+    decks: Decks
     votes: Votes
     images: OptionImages
     streams: Streams
@@ -62,6 +66,8 @@ def routes(
     auth = AuthController(services.auth, bearer)
     accounts = AccountController(services.accounts, services.export, bearer)
     polls = PollController(services.polls, bearer)
+    decks = DeckController(services.decks, bearer)
+    join = JoinController(services.votes, services.decks, bearer, services.public_url)
     votes = VoteController(services.votes, bearer)
     images = ImageController(services.images, bearer)
     streams = StreamController(services.streams, bearer)
@@ -85,7 +91,12 @@ def routes(
         Route("/polls/{poll_id}/options/{option_id}/image", Resource(PUT=images.put, DELETE=images.delete)),
         Route("/images/{name}", Resource(GET=images.show)),
         Route("/polls", Resource(GET=polls.mine, POST=polls.create)),
-        Route("/join/{code}", Resource(GET=votes.join)),
+        Route("/decks", Resource(GET=decks.mine, POST=decks.create)),
+        Route("/decks/{deck_id}", Resource(GET=decks.look, PATCH=decks.edit, DELETE=decks.delete)),
+        Route("/decks/{deck_id}/current", Resource(POST=decks.move)),
+        Route("/decks/{deck_id}/end", Resource(POST=decks.end)),
+        Route("/join/{code}", Resource(GET=join.join)),
+        Route("/join/{code}/qr.svg", Resource(GET=join.qr)),
         Route("/auth/register", Resource(POST=auth.register)),
         Route("/auth/login", Resource(POST=auth.login)),
         Route("/auth/refresh", Resource(POST=auth.refresh)),

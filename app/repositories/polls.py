@@ -12,7 +12,7 @@ from ..ports.database import Queries, Value
 # Above every character of an id.
 _AFTER_ALL = "~"
 
-_COLUMNS = ("paused", "revealed_at", "round", "previous_id")
+_COLUMNS = ("paused", "revealed_at", "round", "previous_id", "deck_id")
 _DEFAULTS = {
     field.name: field.default
     for field in msgspec.structs.fields(Rules)
@@ -122,7 +122,7 @@ async def _insert_options(q: Queries, rules: Rules) -> None:
 
 def _columns(rules: Rules) -> dict[str, Value]:
     columns = msgspec.structs.asdict(rules)
-    del columns["options"]
+    del columns["options"], columns["deck_id"]  # the deck's own queries set it
     later = {name: columns.pop(name) for name in _DEFAULTS}
     columns["rules"] = msgspec.json.encode(
         {name: value for name, value in later.items() if value != _DEFAULTS[name]}

@@ -11,7 +11,7 @@ VALUES (:id, :code, :owner_id, :request_key, :version, :seq, :question, :descrip
 -- A poll, one row an option, in one statement: rules and options are of the same version.
 SELECT p.id, p.code, p.owner_id, p.version, p.seq, p.question, p.description, p.min_choices, p.max_choices,
     p.results_visibility, p.allow_change, p.guests, p.draft, p.opens_at, p.closes_at, p.closed_at, p.deleted_at,
-    p.created_at, p.paused, p.revealed_at, p.round, p.previous_id, p.rules, o.id AS option_id, o.label, o.image, o.correct
+    p.created_at, p.paused, p.revealed_at, p.round, p.previous_id, p.rules, p.deck_id, o.id AS option_id, o.label, o.image, o.correct
 FROM polls p LEFT JOIN options o ON o.poll_id = p.id
 WHERE p.id = :id ORDER BY o.position;
 
@@ -19,7 +19,7 @@ WHERE p.id = :id ORDER BY o.position;
 -- Like poll.find for a JSON list of ids.
 SELECT p.id, p.code, p.owner_id, p.version, p.seq, p.question, p.description, p.min_choices, p.max_choices,
     p.results_visibility, p.allow_change, p.guests, p.draft, p.opens_at, p.closes_at, p.closed_at, p.deleted_at,
-    p.created_at, p.paused, p.revealed_at, p.round, p.previous_id, p.rules, o.id AS option_id, o.label, o.image, o.correct
+    p.created_at, p.paused, p.revealed_at, p.round, p.previous_id, p.rules, p.deck_id, o.id AS option_id, o.label, o.image, o.correct
 FROM {{list(ids)}} JOIN polls p ON p.id = list.value LEFT JOIN options o ON o.poll_id = p.id
 ORDER BY p.id, o.position;
 

@@ -28,6 +28,9 @@ STATUS = {
     "POLL_LOCKED": 409,
     "POLL_PAUSED": 409,
     "NOTHING_TO_REVEAL": 409,
+    "POLL_IN_DECK": 409,
+    "DECK_MOVED": 409,
+    "DECK_ENDED": 409,
     "TOO_LARGE": 413,
     "UNSUPPORTED_MEDIA": 415,
     "INVALID_OPTION": 422,
@@ -140,7 +143,7 @@ class Memory:
             assert (poll["status"] == "closed") == tally["final"], (poll, tally)
             if "counts" in tally:
                 assert set(tally["counts"]) <= {option["id"] for option in poll["options"]}, (poll, tally)
-            content["poll"] = poll
+            content["poll"] = {**poll, "deckId": None}  # changes without a new seq
         known = self._seen.setdefault((poll_id, tally["epoch"], tally["seq"]), {})
         for name, value in content.items():
             first = known.setdefault(name, value)
@@ -176,7 +179,7 @@ class Memory:
         if poll is not None:
             check_poll(poll, answers=True)
             poll = public(poll)
-        if "tally" in body:
+        if body.get("tally") is not None:
             self.tally(poll["id"] if poll else body["pollId"], body["tally"], poll)
         if "yourVote" in body:
             check_your_vote(body["yourVote"])

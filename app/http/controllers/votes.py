@@ -12,7 +12,7 @@ from ...domain.values import Camel, rfc3339
 from ...domain.vote_forms import VoteForm
 from ...services.voting.votes import Votes
 from ..middleware import Bearer, Reply, reply
-from ..request import ballot_key, body, client_of, path_code, path_id
+from ..request import ballot_key, body, path_id
 from ..results_csv import results_csv
 
 _CSV: Final = [
@@ -66,15 +66,7 @@ class VoteController:
 
     async def look(self, request: Request) -> Reply:
         identity = self._bearer.optional(request)
-        return _as_seen(await self._votes.look(identity, path_id(request)))
-
-    async def join(self, request: Request) -> Reply:
-        identity = self._bearer.optional(request)
-        return _as_seen(
-            await self._votes.look(
-                identity, await self._votes.find(identity, path_code(request), client_of(request))
-            )
-        )
+        return as_seen(await self._votes.look(identity, path_id(request)))
 
     async def results(self, request: Request) -> Reply:
         identity = self._bearer.optional(request)
@@ -87,5 +79,5 @@ class VoteController:
         return Reply(200, results_csv(seen, excel=request.query_params.get("excel") == "1"), _CSV)
 
 
-def _as_seen(seen: Snapshot) -> Reply:
+def as_seen(seen: Snapshot) -> Reply:
     return reply(200, PollAsSeen(seen.poll, seen.tally, seen.your_vote))

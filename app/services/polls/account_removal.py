@@ -1,4 +1,4 @@
-"""Deletes the polls of deleted accounts."""
+"""Deletes the polls and decks of deleted accounts."""
 
 import asyncio
 from typing import Final
@@ -7,6 +7,7 @@ from ...domain.errors import PollroomError
 from ...ports.clock import Clock
 from ...ports.database import Database
 from ...ports.ledger import Ledger
+from ...repositories import decks as decks_model
 from ...repositories import polls as polls_model
 from ...repositories import users as model
 from ...utils import logger
@@ -39,9 +40,16 @@ class AccountRemoval:
 
     async def round(self) -> None:
         for user_id, deleted_at in await model.deleted_accounts(self._database, ACCOUNTS):
+            await self._delete_decks(user_id)
             whole = await self._delete_polls(user_id)
             if whole and deleted_at + KEPT_MS < self._clock.now():
                 await model.forget_account(self._database, user_id)
+
+    async def _delete_decks(self, user_id: str) -> None:
+        while page := await decks_model.page(self._database, user_id, None, POLLS):
+            for deck in page:
+                async with self._database.transaction() as q:
+                    await decks_model.delete(q, deck.id)
 
     async def _delete_polls(self, user_id: str) -> bool:
         """Whether all of them are deleted."""

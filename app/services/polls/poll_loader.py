@@ -39,6 +39,16 @@ def as_it_stands(rules: Rules, state: PollState) -> Rules:
     )
 
 
+def open_now(rules: Rules, state: PollState) -> Rules:
+    """The change of ``/open``."""
+    overdue = state.closes and state.closes <= state.now
+    if state.closed or (state.draft and overdue):
+        raise PollroomError("POLL_CLOSED")
+    if state.opened:
+        return rules
+    return replace(rules, draft=False, opens_at=state.now, version=rules.version + 1)
+
+
 class PollLoader:
     def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database

@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ...domain.ballots import CurrentVote, PollState, Snapshot, YourVote
 from ...domain.errors import PollroomError, unavailable
@@ -14,12 +16,13 @@ from ...domain.values import is_id
 from ...domain.visibility import may_see, tally
 from ...ports.database import Database
 from ...ports.ledger import Ledger
-from ...repositories import polls
+from ...repositories import decks, polls
 from .poll_loader import GIVE_UP_SECONDS, RETRY_SECONDS, PollLoader
 
 T = TypeVar("T")
 
 CACHED = 10_000
+DECKS_CHUNK = 500
 PATIENCE_SECONDS = 0.5
 """How long an edit between its commit and its installation is waited for before it counts as dead."""
 
@@ -39,6 +42,8 @@ class PollReader:
         self._editor = editor
         self._rules: OrderedDict[str, Rules] = OrderedDict()
         self._codes: OrderedDict[str, str] = OrderedDict()
+        self._deck_codes: OrderedDict[str, str] = OrderedDict()
+        self._decks_missed = False
 
     async def read(self, poll_id: str, voter_id: str | None = None) -> Reading:
         """``NOT_FOUND`` for what never was, was deleted, or is somebody else's draft."""
@@ -65,6 +70,8 @@ class PollReader:
         return reading
 
     def view(self, rules: Rules, state: PollState) -> PollView:
+        if (newest := self._rules.get(rules.id)) is not None and newest.deck_id != rules.deck_id:
+            rules = replace(rules, deck_id=newest.deck_id)
         return view(rules, state.status, state.opens or None, state.closes or None, self.address)
 
     async def with_answers(self, snapshot: Snapshot, user_id: str | None) -> Snapshot:
@@ -95,6 +102,41 @@ class PollReader:
 
     def remember(self, rules: Rules) -> None:
         _keep(self._rules, rules.id, rules)
+
+    def set_decks(self, deck_of: Mapping[str, str | None]) -> None:
+        """The decks of polls, which change without a new version."""
+        for poll_id, deck_id in deck_of.items():
+            rules = self._rules.get(poll_id)
+            if rules is not None and rules.deck_id != deck_id:
+                self._rules[poll_id] = replace(rules, deck_id=deck_id)
+
+    async def missed_decks(self) -> None:
+        """Hints may have been lost: the decks of all polls known here are to be read again."""
+        self._decks_missed = True
+
+    async def reread_decks(self) -> None:
+        if not self._decks_missed:
+            return
+        self._decks_missed = False
+        known = list(self._rules)
+        try:
+            for start in range(0, len(known), DECKS_CHUNK):
+                chunk = known[start : start + DECKS_CHUNK]
+                found = await decks.decks_of_polls(self._database, chunk)
+                self.set_decks({poll_id: found.get(poll_id) for poll_id in chunk})
+        except PollroomError:
+            self._decks_missed = True
+
+    async def deck_id(self, code: str) -> str:
+        """The deck of a join code."""
+        code = code.upper()
+        found = self._deck_codes.get(code)
+        if found is None and len(code) <= 26 and code.isascii():
+            found = await decks.id_of_code(self._database, code)
+        if found is None:
+            raise PollroomError("NOT_FOUND")
+        _keep(self._deck_codes, code, found)
+        return found
 
     async def poll_id(self, code: str, user_id: str | None) -> str:
         """The poll of a join code. A draft of another user and a code of nothing take the same way: one query."""

@@ -8,15 +8,16 @@ from ...domain.ballots import PollState, Snapshot
 from ...domain.cursors import Cursors
 from ...domain.errors import DuplicateKey, PollroomError, unavailable
 from ...domain.poll_rules import compose, new_code, repeat, revise
-from ...domain.polls import NewPoll, PollEdit, PollView, Rules, Status, view
+from ...domain.polls import NewPoll, PollEdit, PollView, Rules, stored_status, view
 from ...domain.users import Identity
 from ...ports.clock import Clock
 from ...ports.database import Database
 from ...ports.ledger import Ledger
+from ...repositories import decks, users
 from ...repositories import polls as model
-from ...repositories import users
+from .deck_moves import DeckMoves
 from .option_images import OptionImages, named
-from .poll_loader import Change, PollLoader
+from .poll_loader import Change, PollLoader, open_now
 from .poll_reader import PollReader, Reading
 
 KEY_LIFE_MS = 24 * 60 * 60 * 1000
@@ -33,6 +34,7 @@ class Polls:
         reader: PollReader,
         images: OptionImages,
         cursors: Cursors,
+        moves: DeckMoves,
         most: int,
     ) -> None:
         self._database = database
@@ -42,6 +44,7 @@ class Polls:
         self._reader = reader
         self._images = images
         self._cursors = cursors
+        self._moves = moves
         self._most = most
 
     async def create(self, identity: Identity, new: NewPoll, key: str | None) -> tuple[PollView, bool]:
@@ -69,15 +72,25 @@ class Polls:
         rules = await model.find(self._database, poll_id)
         if rules is None:
             raise PollroomError("NOT_FOUND")
-        return await self._insert(repeat(rules, draft=draft, now=self._clock.now()), key)
+        made = await self._insert(repeat(rules, draft=draft, now=self._clock.now()), key, rules)
+        if deck_id := made[0].deck_id:
+            await self._moves.hints.publish(deck_id, {made[0].id: deck_id})
+        return made
 
-    async def _insert(self, rules: Rules, key: str | None) -> tuple[PollView, bool]:
+    async def _insert(
+        self, rules: Rules, key: str | None, original: Rules | None = None
+    ) -> tuple[PollView, bool]:
+        """``original``: the poll that this one repeats; in a deck the new one stands after it."""
         if await model.has_as_many(self._database, rules.owner_id, self._most):
             raise PollroomError("FORBIDDEN", f"A user may have {self._most} polls.")
         for _ in range(CODE_TRIES):
             try:
                 async with self._database.transaction() as queries:
+                    if await decks.id_of_code(queries, rules.code):
+                        raise DuplicateKey("a deck has this code")
                     await model.insert(queries, rules, key)
+                    if original is not None and original.deck_id is not None:
+                        await decks.insert_after(queries, original.deck_id, original.id, rules.id)
                 break
             except DuplicateKey:
                 # Another request with the same key was faster, or the code is taken.
@@ -126,16 +139,7 @@ class Polls:
         """None for a poll whose deletion SQL has not seen yet. What the ledger does not hold, SQL has whole."""
         if state is not None:
             return None if state.deleted else self._owners(rules, state)
-        now = self._clock.now()
-        status: Status = "open"
-        if rules.closed_at:
-            status = "closed"
-        elif rules.draft:
-            status = "draft"
-        elif rules.opens_at is not None and rules.opens_at > now:
-            status = "scheduled"
-        elif rules.closes_at is not None and rules.closes_at <= now:
-            status = "closed"
+        status = stored_status(rules, self._clock.now())
         seen = view(rules, status, rules.opens_at, rules.closes_at, self._reader.address)
         seen.correct_option_ids = rules.correct
         return seen
@@ -160,15 +164,7 @@ class Polls:
         return self._owners(rules, state)
 
     async def open(self, identity: Identity, poll_id: str) -> Snapshot:
-        def change(rules: Rules, state: PollState) -> Rules:
-            overdue = state.closes and state.closes <= state.now
-            if state.closed or (state.draft and overdue):
-                raise PollroomError("POLL_CLOSED")
-            if state.opened:
-                return rules
-            return replace(rules, draft=False, opens_at=state.now, version=rules.version + 1)
-
-        return await self._changed(identity, poll_id, change)
+        return await self._changed(identity, poll_id, open_now)
 
     async def pause(self, identity: Identity, poll_id: str, paused: bool) -> Snapshot:
         """Stop accepting ballots, or go on. Returns when no later ballot can be accepted."""
@@ -211,6 +207,7 @@ class Polls:
     async def delete(self, identity: Identity, poll_id: str) -> None:
         await self._reader.owned(poll_id, identity.user.id)
         await self._ledger.delete(poll_id)
+        await self._moves.poll_deleted(poll_id)
         await self._images.discard_all(poll_id)
 
     async def _changed(self, identity: Identity, poll_id: str, change: Change) -> Snapshot:

@@ -12,6 +12,7 @@ from ...domain.values import Camel, rfc3339
 from ...ports.database import Database
 from ...repositories import ballots as model
 from ..accounts.accounts import Accounts
+from ..polls.decks import Decks
 from ..polls.polls import Polls
 
 CHUNK: Final = 100
@@ -36,10 +37,11 @@ class ExportedVote(Camel):
 
 
 class AccountExport:
-    def __init__(self, database: Database, accounts: Accounts, polls: Polls) -> None:
+    def __init__(self, database: Database, accounts: Accounts, polls: Polls, decks: Decks) -> None:
         self._database = database
         self._accounts = accounts
         self._polls = polls
+        self._decks = decks
 
     async def of(self, identity: Identity) -> AsyncIterator[bytes]:
         """``{user, sessions, polls, decks, votes}``. Votes as far as the vote log was stored in SQL."""
@@ -50,7 +52,10 @@ class AccountExport:
         yield b'],"polls":['
         async for part in _listed(self._own_polls(identity)):
             yield part
-        yield b'],"decks":[],"votes":['
+        yield b'],"decks":['
+        async for part in _listed(self._own_decks(identity)):
+            yield part
+        yield b'],"votes":['
         async for part in _listed(self._votes(identity.user.id)):
             yield part
         yield b"]}"
@@ -67,6 +72,14 @@ class AccountExport:
         cursor: str | None = None
         while True:
             items, cursor = await self._polls.mine(identity, CHUNK, cursor)
+            yield items
+            if cursor is None:
+                return
+
+    async def _own_decks(self, identity: Identity) -> AsyncIterator[Sequence[Struct]]:
+        cursor: str | None = None
+        while True:
+            items, cursor = await self._decks.mine(identity, CHUNK, cursor)
             yield items
             if cursor is None:
                 return

@@ -4,7 +4,7 @@ from asyncio import Future
 from collections.abc import Sequence
 
 from ...domain.ballots import Ballot, Receipt, Snapshot
-from ...domain.errors import PollroomError
+from ...domain.errors import PollroomError, none_found
 from ...domain.users import Identity
 from ...domain.values import is_id, new_id
 from ...ports.ledger import Ledger
@@ -54,10 +54,33 @@ class Votes:
 
         Only codes of nothing cost ``client`` a call of its budget. Once that is spent, no code is looked up for it.
         """
+        found, _ = await self._find(identity, code, client, decks=False)
+        return found
+
+    async def find_any(self, identity: Identity | None, code: str, client: str | None) -> tuple[bool, str]:
+        """Whether the code is a deck's, and the id of the poll or deck."""
+        found, deck = await self._find(identity, code, client)
+        return deck, found
+
+    async def find_deck(self, code: str, client: str | None) -> str:
+        found, _ = await self._find(None, code, client, polls=False)
+        return found
+
+    async def _find(
+        self,
+        identity: Identity | None,
+        code: str,
+        client: str | None,
+        *,
+        polls: bool = True,
+        decks: bool = True,
+    ) -> tuple[str, bool]:
         self._budgets.check("code_miss", client)
-        try:
-            return await self._reader.poll_id(code, identity.user.id if identity else None)
-        except PollroomError as error:
-            if error.code == "NOT_FOUND":
-                await self._budgets.take("code_miss", client)
-            raise
+        if polls:
+            with none_found():
+                return await self._reader.poll_id(code, identity.user.id if identity else None), False
+        if decks:
+            with none_found():
+                return await self._reader.deck_id(code), True
+        await self._budgets.take("code_miss", client)
+        raise PollroomError("NOT_FOUND")
