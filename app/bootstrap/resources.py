@@ -31,6 +31,7 @@ from ..services.polls.operators import Operators
 from ..services.polls.option_images import OptionImages
 from ..services.polls.poll_loader import PollLoader
 from ..services.polls.poll_reader import PollReader
+from ..services.polls.retention import Retention
 from ..services.recovery.ledger_watch import LedgerWatch
 from ..services.recovery.ownership import SILENCE_SECONDS, LedgerMismatch, Ownership
 from ..services.recovery.partition_verifier import PartitionVerifier
@@ -122,6 +123,12 @@ class Resources:
     def account_removal(self) -> AccountRemoval:
         images = OptionImages(self.database, self.editor, self.reader, self.storage, ImageProcesses())
         return AccountRemoval(self.database, self.ledger, self.clock, images)
+
+    def retention(self) -> Retention | None:
+        days = self.settings.retention_days
+        if days is None:
+            return None
+        return Retention(self.database, self.ledger, self.shelf, self.clock, days * 86_400)
 
     def recounter(self) -> Recounter:
         return Recounter(self.database, self.ledger, self.restorer)
@@ -278,4 +285,7 @@ def worker_tasks(
         "eviction": resources.unloader().run,
         "accounts": resources.account_removal().run,
     }
+    retention = resources.retention()
+    if retention is not None:
+        tasks["retention"] = retention.run
     return tasks | ({"relay": relay.run} if relay else {})

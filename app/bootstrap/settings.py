@@ -81,6 +81,7 @@ class Settings:
     access_token_seconds: float
     refresh_grace_seconds: float
     session_days: float
+    retention_days: float | None
     ping_interval: float
     viewer_silence_seconds: float
     unload_after_seconds: float
@@ -184,6 +185,10 @@ def _rate(default: str) -> Setting:
 
 def _partitions(text: str) -> int | None:
     return None if not text else int(_whole(16, 1, 1024).parse(text))
+
+
+def _days(text: str) -> float | None:
+    return None if not text else float(_number(1, 0.00001, 36_500).parse(text))
 
 
 def _folder(text: str) -> Path:
@@ -372,6 +377,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "ACCESS_TOKEN_SECONDS": _number(900, 0.1, 86_400),
     "REFRESH_GRACE_SECONDS": _number(30, 0, 3600),
     "SESSION_DAYS": _number(30, 0.00001, 3650),
+    "RETENTION_DAYS": Setting("", "a number from 0.00001 to 36500 (decimals allowed), or empty", _days),
     "PING_INTERVAL": _number(20, 0.1, 3600),
     "VIEWER_SILENCE_SECONDS": _number(15, 0.1, 3600),
     "UNLOAD_AFTER_SECONDS": _number(3600, 0.1, 31_536_000),
