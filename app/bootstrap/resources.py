@@ -71,7 +71,7 @@ class Resources:
     votes: RedisVoteLog
     editor: PollLoader
     reader: PollReader
-    shelf: RedisPollStore
+    poll_store: RedisPollStore
     restorer: Restorer
     child: RedisServerProcess | None
     storage: LocalStorage | S3Storage
@@ -112,7 +112,7 @@ class Resources:
         return Recorder(self.database)
 
     def unloader(self) -> Eviction:
-        return Eviction(self.database, self.shelf, self.settings.unload_after_seconds)
+        return Eviction(self.database, self.poll_store, self.settings.unload_after_seconds)
 
     def operators(self) -> tuple[Operators, Callable[[], None]]:
         """And what closes it."""
@@ -206,10 +206,10 @@ async def open_resources(
         storage = _storage(settings)
         stack.callback(storage.close)
         reader = PollReader(database, ledger, editor, storage.url)
-        shelf, fences = RedisPollStore(client, keys, publish), RedisFences(client, keys)
+        poll_store, fences = RedisPollStore(client, keys, publish), RedisFences(client, keys)
         # A data folder has one server at a time, so nobody else renews.
         ownership = Ownership(database, 0 if settings.embedded_database else silence_seconds)
-        verifier = PartitionVerifier(database, fences, votes, shelf, ownership, heals=heals)
+        verifier = PartitionVerifier(database, fences, votes, poll_store, ownership, heals=heals)
 
         async def verify(partition: int) -> None:
             ledger.generations[partition] = await verifier.verify(partition)
@@ -245,8 +245,8 @@ async def open_resources(
             votes=votes,
             editor=editor,
             reader=reader,
-            shelf=shelf,
-            restorer=Restorer(database, fences, shelf),
+            poll_store=poll_store,
+            restorer=Restorer(database, fences, poll_store),
             child=child,
             storage=storage,
             supervisor=supervisor,

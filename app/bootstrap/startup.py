@@ -9,7 +9,7 @@ from typing import Final
 
 from ..adapters.redis.connection.client import FAILED, REFUSED, SILENT, hopeless
 from ..adapters.redis.connection.rights import MissingRights
-from ..adapters.sql.driver import Denied, said
+from ..adapters.sql.driver import Denied, describe
 from ..domain.errors import PollroomError
 from ..services.recovery.ownership import LedgerMismatch
 from ..utils import logger
@@ -73,4 +73,4 @@ def _cause(error: BaseException) -> str:
     """``UNAVAILABLE`` itself says what a client is to know; the reason is behind it."""
     while isinstance(error, PollroomError) and error.__cause__ is not None:
         error = error.__cause__
-    return said(error)
+    return describe(error)

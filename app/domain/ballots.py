@@ -9,7 +9,7 @@ from .values import Camel, rfc3339
 
 
 class Ballot(Struct, array_like=True, frozen=True):
-    """One sending of a ballot. ``choices`` are option ids; ``retract`` takes the standing choices back."""
+    """One sending of a ballot. ``choices`` are option ids; ``retract`` takes the current choices back."""
 
     poll_id: str
     voter_id: str
@@ -85,8 +85,8 @@ class PollState(Struct, frozen=True):
         return "open" if self.opened else "scheduled"
 
 
-class Hold(Struct, frozen=True):
-    """A poll that is fenced off under ``token``; ``state`` is none where the ledger does not hold it."""
+class Lease(Struct, frozen=True):
+    """A lease on a poll. ``state`` is ``None`` if the ledger does not hold the poll."""
 
     poll_id: str
     token: str
@@ -129,8 +129,8 @@ class BallotRow(Struct, frozen=True):
         return option_ids(self.choices)
 
 
-class Filled(Struct, frozen=True):
-    """What was filled in of an absent poll: ``counts`` by option id with ``voters`` among them; ``accepted``: any vote ever."""
+class LoadedBallots(Struct, frozen=True):
+    """``counts``: votes by option ID, and voters as ``VOTERS``. ``accepted``: whether any vote was ever accepted."""
 
     counts: dict[str, int]
     accepted: bool
@@ -162,11 +162,11 @@ class YourVote(Camel):
     cast_at: str
 
     @classmethod
-    def of(cls, standing: CurrentVote | None) -> "YourVote | None":
+    def of(cls, vote: CurrentVote | None) -> "YourVote | None":
         """What the voter has in the poll; none after a retraction."""
-        if standing is None or not standing.choices:
+        if vote is None or not vote.choices:
             return None
-        return cls(standing.id, standing.choices, standing.seq, rfc3339(standing.cast_at))
+        return cls(vote.id, vote.choices, vote.seq, rfc3339(vote.cast_at))
 
 
 class Snapshot(Struct, frozen=True):

@@ -155,14 +155,14 @@ def new_times(before: Rules, after: Rules) -> bool:
     return _times(before) != _times(after)
 
 
-def _given(value: T | None | UnsetType, standing: T, default: T) -> T:
+def _given(value: T | None | UnsetType, current: T, default: T) -> T:
     if value is UNSET:
-        return standing
+        return current
     return default if value is None else value
 
 
-def _edited(value: T | UnsetType, standing: U, clean: Callable[[T], U]) -> U:
-    return standing if value is UNSET else clean(value)
+def _edited(value: T | UnsetType, current: U, clean: Callable[[T], U]) -> U:
+    return current if value is UNSET else clean(value)
 
 
 def _check_draft(rules: Rules, edit: PollEdit) -> None:
@@ -178,9 +178,9 @@ def _description(text: str | None) -> str | None:
     return None if text is None else clean_text("description", text, 1, 2000, lines=True)
 
 
-def _options(wanted: Sequence[str | NewOption], standing: Sequence[Option]) -> tuple[Option, ...]:
+def _options(wanted: Sequence[str | NewOption], current: Sequence[Option]) -> tuple[Option, ...]:
     """Options with an unchanged label keep their id, image and ``correct``. Their labels are not tested again."""
-    known = {option.label: option for option in standing}
+    known = {option.label: option for option in current}
     sent = [option if isinstance(option, str) else option.label for option in wanted]
     if not 2 <= len(sent) <= MAX_OPTIONS:
         raise invalid("options", f"must be 2 to {MAX_OPTIONS}")

@@ -8,8 +8,8 @@ from ..domain.ballots import (
     Ballot,
     BallotRow,
     CurrentVote,
-    Filled,
-    Hold,
+    Lease,
+    LoadedBallots,
     PollChange,
     PollState,
     Receipt,
@@ -35,21 +35,21 @@ class Ledger(Protocol):
     async def accepted(self, poll_id: str, voter_ids: Sequence[str]) -> set[str]:
         """Those of the voters who ever had a vote accepted in the poll."""
 
-    async def hold(self, poll_id: str) -> Hold:
-        """Fence a poll off for an edit or for loading: votes wait until ``install`` or ``release``, or 5 s.
+    async def lease(self, poll_id: str) -> Lease:
+        """Lease a poll for an edit or for loading: votes wait until ``install_rules`` or ``release``, at most 5 s.
 
-        Raises ``TryAgain`` where another one holds it.
+        Raises ``TryAgain`` if it is leased to another caller.
         """
 
-    async def fill(self, held: Hold, rules: Rules, rows: Sequence[BallotRow]) -> None:
-        """Bring in a chunk of an absent poll's ballots, 2,000 at most; renews the hold. ``TryAgain`` where it was lost."""
+    async def load_ballots(self, lease: Lease, rules: Rules, rows: Sequence[BallotRow]) -> None:
+        """Store a chunk of an absent poll's ballots, at most 2,000, and renew the lease. ``TryAgain`` if it was lost."""
 
-    async def install(
-        self, held: Hold, rules: Rules, *, new_times: bool = False, filled: Filled | None = None
+    async def install_rules(
+        self, lease: Lease, rules: Rules, *, new_times: bool = False, loaded: LoadedBallots | None = None
     ) -> tuple[PollState, bool]:
-        """Take the rules over and end the hold; the state, and whether new times came too late (the poll had closed)."""
+        """Install the rules and end the lease. Returns the state, and whether new times came too late: the poll had closed."""
 
-    async def release(self, held: Hold) -> None: ...
+    async def release(self, lease: Lease) -> None: ...
 
     async def close(self, poll_id: str) -> PollState: ...
 
@@ -60,7 +60,7 @@ class Ledger(Protocol):
 
 
 class TryAgain(Exception):
-    """The ledger cannot say now (held by another, not verified, no answer): leave the transaction, wait, begin anew."""
+    """The ledger cannot say now (leased to another, not verified, no answer): leave the transaction, wait, begin anew."""
 
 
 class FenceState(Protocol):
@@ -101,7 +101,7 @@ class Fences(Protocol):
     async def trusted(self) -> bool:
         """Whether a restart of this server loses nothing that was acknowledged."""
 
-    async def settle(self, partition: int) -> None:
+    async def rewrite_aof(self, partition: int) -> None:
         """Returns once nothing of a batch that was cut off can come back with a later restart. ``UNAVAILABLE`` if not soon."""
 
 

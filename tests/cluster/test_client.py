@@ -79,10 +79,10 @@ async def test_commands_find_their_node(cluster: RedisCluster, client: Cluster) 
         port = (await client.at(KEYS.tag(partition))).connection_pool.connection_kwargs["port"]
         assert port == cluster.serving(partition).port
         assert await client.hget(f"{KEYS.tag(partition)}:poll:p{partition}", "seq") == str(partition).encode()
-    shelf = RedisPollStore(client, KEYS)
-    every = sorted([poll for page in [p async for p in shelf.polls()] for poll in page])
+    poll_store = RedisPollStore(client, KEYS)
+    every = sorted([poll for page in [p async for p in poll_store.polls()] for poll in page])
     assert every == sorted(f"p{partition}" for partition in range(16))
-    assert [page async for page in shelf.polls(3)] == [["p3"]]
+    assert [page async for page in poll_store.polls(3)] == [["p3"]]
     assert len(await servers(client)) == 3
     assert await publish_command(client) == "SPUBLISH"
 

@@ -254,7 +254,7 @@ async def test_a_cancelled_transaction_leaves_nothing_behind(database: SqlDataba
             under_way.set()
             await q.fetch(slow(url))
 
-    for n in range(10):  # more often than there are lanes
+    for n in range(10):  # more often than there are connections
         under_way = asyncio.Event()
         task = asyncio.create_task(write(f"lost{n}"))
         started = asyncio.create_task(under_way.wait())
@@ -271,17 +271,17 @@ async def test_a_cancelled_transaction_leaves_nothing_behind(database: SqlDataba
 async def test_a_statement_is_bounded(
     database: SqlDatabase, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with database._lane(writes=False) as lane:
-        await refused(database.guard(lane, lane.fetch(slow(url), {}), 0.1))
-        assert not lane.usable
+    async with database._connection(writes=False) as connection:
+        await refused(database.guard(connection, connection.fetch(slow(url), {}), 0.1))
+        assert not connection.usable
     await put(database, "a")
 
 
 async def test_waiting_for_a_lane_is_bounded(database: SqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "ACQUIRE_SECONDS", 0.1)
     async with AsyncExitStack() as stack:
-        for _ in range(database._driver.lanes):
-            await stack.enter_async_context(database._lane(writes=False))
+        for _ in range(database._driver.connections):
+            await stack.enter_async_context(database._connection(writes=False))
         await refused(value(database, "a"))
         monkeypatch.setattr(adapter, "MAX_WAITING", 0)
         await refused(value(database, "a"))
@@ -293,7 +293,7 @@ async def test_many_at_once_share_the_lanes(database: SqlDatabase) -> None:
     await asyncio.gather(*(put(database, f"n{n}") for n in range(100)))
     found = await asyncio.gather(*(value(database, f"n{n}") for n in range(100)))
     assert found == ["1"] * 100
-    assert len(database._idle) <= database._driver.lanes
+    assert len(database._idle) <= database._driver.connections
 
 
 async def test_a_closed_database_is_unavailable(url: str) -> None:
@@ -330,7 +330,7 @@ async def test_a_full_disk_is_unavailable_and_not_a_bad_row(tmp_path: Path) -> N
 
 
 async def test_the_server_ends_what_nobody_waits_for(mariadb_url: str) -> None:
-    """Else a dropped lane keeps its locks for as long as its last statement takes."""
+    """Else a dropped connection keeps its locks for as long as its last statement takes."""
     async with SqlDatabase(mariadb_url) as database, database.transaction() as q:
         assert isinstance(q, Session)
         (row,) = await q.fetch("SELECT @@max_statement_time AS seconds, @@innodb_lock_wait_timeout AS locks")
@@ -347,8 +347,8 @@ async def test_a_killed_connection_is_unavailable_and_replaced(
                 assert isinstance(q, Session)
                 await put(q, "lost")
                 (row,) = await q.fetch("SELECT CONNECTION_ID() AS id")
-                async with other._lane(writes=False) as lane:
-                    await lane.run(f"KILL CONNECTION {int(row['id'])}", {})
+                async with other._connection(writes=False) as connection:
+                    await connection.run(f"KILL CONNECTION {int(row['id'])}", {})
                 await put(q, "lost too")
         assert caught.value.code == "UNAVAILABLE"
         assert await value(database, "lost") is None
@@ -365,7 +365,7 @@ def test_a_connection_whose_transport_has_ended_is_unavailable_and_replaced(
                 async with database.transaction() as q:
                     assert isinstance(q, Session)
                     await put(q, "lost")
-                    q._lane._raw._writer.transport.abort()  # type: ignore[attr-defined]
+                    q._connection._raw._writer.transport.abort()  # type: ignore[attr-defined]
                     await asyncio.sleep(0)
                     await put(q, "lost too")
             assert caught.value.code == "UNAVAILABLE"

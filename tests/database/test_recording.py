@@ -245,9 +245,9 @@ async def test_an_outage_is_not_poison(tmp_path: Path) -> None:
         await database.migrate(1)
         recorder = Recorder(database)
         entries = [ballot(n, f"v{n}", choices=["o" * 64] * 3) for n in range(500)]
-        async with database._lane(writes=False) as lane:
-            size = (await lane.fetch("PRAGMA page_count", {}))[0]["page_count"]
-            await lane.fetch(f"PRAGMA max_page_count = {size}", {})
+        async with database._connection(writes=False) as connection:
+            size = (await connection.fetch("PRAGMA page_count", {}))[0]["page_count"]
+            await connection.fetch(f"PRAGMA max_page_count = {size}", {})
         with pytest.raises(PollroomError) as caught:
             await recorder.record(0, 1, "0-0", entries)
         assert caught.value.code == "UNAVAILABLE"

@@ -1,4 +1,4 @@
-"""Ballots that wait together: order, limits, polls that are held or absent, callers that leave."""
+"""Ballots that wait together: order, limits, polls that are leased or absent, callers that leave."""
 
 import asyncio
 import time
@@ -101,12 +101,12 @@ async def test_ballots_for_a_poll_that_is_nowhere_are_not_found(here: World) -> 
 
 async def test_ballots_wait_for_a_held_poll_and_no_others_do(here: World) -> None:
     held_poll, other = await here.poll(allow_change=True), await here.poll()
-    held = await here.hold(held_poll)
+    lease = await here.lease(held_poll)
     waiting = [here.ledger.cast(ballot(held_poll, f"v{n}", "a", "o1")) for n in range(300)]
     receipts(await here.cast(*[ballot(other, f"v{n}", "a", "o1") for n in range(300)]))
     assert not any(one.done() for one in waiting)
     later = [here.ledger.cast(ballot(held_poll, f"v{n}", "b", "o2")) for n in range(300)]
-    await here.install(held, here.revise(held, allow_change=False))
+    await here.install(lease, here.revise(lease, allow_change=False))
     got = receipts(await answers(waiting))
     assert [one.seq for one in got] == list(range(got[0].seq, got[0].seq + 300))
     assert set(await answers(later)) == {"ALREADY_VOTED"}
@@ -114,11 +114,11 @@ async def test_ballots_wait_for_a_held_poll_and_no_others_do(here: World) -> Non
 
 async def test_ballots_for_a_poll_that_stays_held_are_unavailable_after_3_s(here: World) -> None:
     poll = await here.poll()
-    held = await here.hold(poll)
+    lease = await here.lease(poll)
     began = time.monotonic()
     assert await here.cast(ballot(poll, "ann", "a", "o1")) == ["UNAVAILABLE"]
     assert 2.9 < time.monotonic() - began < 4
-    await here.ledger.release(held)
+    await here.ledger.release(lease)
     assert [one.repeated for one in receipts(await here.cast(ballot(poll, "ann", "a", "o1")))] == [False]
 
 
@@ -128,11 +128,11 @@ async def test_a_caller_that_leaves_breaks_no_other(here: World) -> None:
     for future in futures[::2]:
         future.cancel()
     receipts(await answers(futures[1::2]))
-    held = await here.hold(poll)
+    lease = await here.lease(poll)
     parked = [here.ledger.cast(ballot(poll, f"w{n}", "a", "o1")) for n in range(20)]
     await eventually(lambda: calls(here), lambda n: n > 0)
     parked[3].cancel()
-    await here.ledger.release(held)
+    await here.ledger.release(lease)
     receipts(await answers([*parked[:3], *parked[4:]]))
     assert here.ledger.batcher.waiting == 0
     assert (await here.ledger.read(poll))[0].voters == 120, "what was sent counts, whoever waits for it"
@@ -158,9 +158,9 @@ async def test_ballots_of_one_voter_in_one_call_follow_each_other(here: World) -
 
 
 async def test_whoever_waits_when_the_delivery_ends_gets_an_answer(here: World) -> None:
-    """In a queue, on the way to Redis, or behind a held poll: not known what became of it."""
+    """In a queue, on the way to Redis, or behind a leased poll: not known what became of it."""
     poll, other = await here.poll(), await here.poll()
-    held = await here.hold(other)
+    await here.lease(other)
     futures = [here.ledger.cast(ballot(other, "ann", "a", "o1"))]
     await eventually(lambda: calls(here), lambda n: n > 0)
     await here.direct.client_pause(60_000)
@@ -171,7 +171,6 @@ async def test_whoever_waits_when_the_delivery_ends_gets_an_answer(here: World) 
     assert here.running is not None
     here.running.cancel()
     assert await asyncio.wait_for(answers(futures), 2) == ["UNAVAILABLE"] * 3
-    del held
 
 
 async def test_ballots_that_somebody_else_is_asked_about_get_an_answer_when_the_process_goes_down(

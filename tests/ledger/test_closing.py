@@ -98,15 +98,15 @@ async def test_whoever_comes_first_opens_and_closes_once(here: World) -> None:
 async def test_new_times_after_the_close_are_late_and_the_other_rules_are_taken(here: World, by: str) -> None:
     closes = await here.time() + FAR
     poll = await here.poll(closes_at=closes, guests=False)
-    held = await here.hold(poll)
-    assert held.state is not None and not held.state.closed
+    lease = await here.lease(poll)
+    assert lease.state is not None and not lease.state.closed
     if by == "call":
         await here.ledger.close(poll)
     else:
         closes = await here.time()
         assert not await here.direct.hset(here.keys.poll(poll)[0], "closes", closes)
-    rules = here.revise(held, closes_at=closes + FAR, guests=True)
-    state, late = await here.install(held, rules, times=True)
+    rules = here.revise(lease, closes_at=closes + FAR, guests=True)
+    state, late = await here.install(lease, rules, times=True)
     assert late
     assert (state.version, state.status) == (2, "closed")
     assert state.closes == state.closed <= closes

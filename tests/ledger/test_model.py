@@ -167,10 +167,10 @@ class LedgerMachine(RuleBasedStateMachine):
         times = bool({"opens_at", "closes_at"} & set(changes))
 
         async def act() -> tuple[PollState, bool, list[Answer]]:
-            held = await self._world.hold(poll)
-            new = self._world.revise(held, **changes)
+            lease = await self._world.lease(poll)
+            new = self._world.revise(lease, **changes)
             waiting = [self._world.ledger.cast(one) for one in batch]
-            state, late = await self._world.install(held, new, times=times)
+            state, late = await self._world.install(lease, new, times=times)
             return state, late, await answers(waiting)
 
         state, late, got = self._run(act())
@@ -259,7 +259,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """An edit that changed nothing."""
 
         async def act() -> None:
-            await self._world.ledger.release(await self._world.hold(poll))
+            await self._world.ledger.release(await self._world.lease(poll))
 
         self._run(act())
 

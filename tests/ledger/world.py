@@ -15,7 +15,7 @@ from app.adapters.redis.connection.clock import RedisClock
 from app.adapters.redis.connection.keys import Keys
 from app.adapters.redis.ledger.fences import RedisFences
 from app.adapters.redis.ledger.ledger import RedisLedger
-from app.domain.ballots import Ballot, Hold, PollState, Receipt
+from app.domain.ballots import Ballot, Lease, PollState, Receipt
 from app.domain.errors import PollroomError
 from app.domain.polls import Option, Rules
 from app.domain.values import new_id
@@ -116,7 +116,7 @@ class World:
         rules = self.rules.get(poll_id)
         if rules is None:
             raise PollroomError("NOT_FOUND")
-        await self.install(await self.hold(poll_id), rules)
+        await self.install(await self.lease(poll_id), rules)
 
     async def verify(self, partition: int) -> None:
         state = await self.fences.inspect(partition)
@@ -136,31 +136,31 @@ class World:
         """The id of a new poll, installed. ``changes``: see ``some_rules``."""
         poll_id = poll_id or new_id()
         self.rules[poll_id] = some_rules(poll_id, **changes)
-        await self.install(await self.hold(poll_id), self.rules[poll_id])
+        await self.install(await self.lease(poll_id), self.rules[poll_id])
         return poll_id
 
-    async def hold(self, poll_id: str) -> Hold:
+    async def lease(self, poll_id: str) -> Lease:
         """Tries again while another one holds."""
         async with asyncio.timeout(10):
             while True:
                 with suppress(TryAgain):
-                    return await self.ledger.hold(poll_id)
+                    return await self.ledger.lease(poll_id)
                 await asyncio.sleep(0.005)
 
-    async def install(self, held: Hold, rules: Rules, *, times: bool = False) -> tuple[PollState, bool]:
-        return await self.ledger.install(held, rules, new_times=times)
+    async def install(self, lease: Lease, rules: Rules, *, times: bool = False) -> tuple[PollState, bool]:
+        return await self.ledger.install_rules(lease, rules, new_times=times)
 
-    def revise(self, held: Hold, **changes: Any) -> Rules:
+    def revise(self, lease: Lease, **changes: Any) -> Rules:
         """Commit an edit to the dict, as between hold and install; the rules to install."""
-        assert held.state is not None
-        old = as_it_stands(self.rules[held.poll_id], held.state)
-        new = self.rules[held.poll_id] = replace(old, version=old.version + 1, **changes)
+        assert lease.state is not None
+        old = as_it_stands(self.rules[lease.poll_id], lease.state)
+        new = self.rules[lease.poll_id] = replace(old, version=old.version + 1, **changes)
         return new
 
     async def edit(self, poll_id: str, **changes: Any) -> tuple[PollState, bool]:
-        held = await self.hold(poll_id)
-        new = self.revise(held, **changes)
-        return await self.install(held, new, times=bool({"opens_at", "closes_at"} & set(changes)))
+        lease = await self.lease(poll_id)
+        new = self.revise(lease, **changes)
+        return await self.install(lease, new, times=bool({"opens_at", "closes_at"} & set(changes)))
 
     async def cast(self, *ballots: Ballot) -> list[Answer]:
         """Handed over together; the answers in their order."""

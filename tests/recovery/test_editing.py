@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec.structs import replace
 
-from app.domain.ballots import Hold, PollState
+from app.domain.ballots import Lease, PollState
 from app.domain.errors import PollroomError
 from app.domain.polls import Option, Rules
 from app.ports.database import Queries
@@ -32,9 +32,9 @@ def other_options(rules: Rules, state: PollState) -> Rules:
     )
 
 
-async def until_free(node: Node, held: Hold) -> None:
+async def until_free(node: Node, lease: Lease) -> None:
     """The lease has run out."""
-    key = node.stores.keys.poll(held.poll_id)[0]
+    key = node.stores.keys.poll(lease.poll_id)[0]
 
     async def out() -> bool:
         ends = await node.redis("HGET", key, "held_until")
@@ -45,28 +45,28 @@ async def until_free(node: Node, held: Hold) -> None:
 
 
 async def killed_after_commit(node: Node, poll: Rules) -> Rules:
-    """Hold, commit, and nothing more."""
+    """Lease, commit, and nothing more."""
     async with node.stores.database.transaction() as queries:
-        held, new = await updated(node, queries, poll)
-    await until_free(node, held)
+        lease, new = await updated(node, queries, poll)
+    await until_free(node, lease)
     return new
 
 
-async def updated(node: Node, queries: Queries, poll: Rules) -> tuple[Hold, Rules]:
-    """Other options under a hold, before the commit."""
+async def updated(node: Node, queries: Queries, poll: Rules) -> tuple[Lease, Rules]:
+    """Other options under a lease, before the commit."""
     standing = await polls.lock(queries, poll.id)
     assert standing is not None
-    held = await node.stores.ledger.hold(poll.id)
-    assert held.state is not None
-    new = other_options(as_it_stands(standing, held.state), held.state)
+    lease = await node.stores.ledger.lease(poll.id)
+    assert lease.state is not None
+    new = other_options(as_it_stands(standing, lease.state), lease.state)
     await polls.update(queries, new)
-    return held, new
+    return lease, new
 
 
-async def test_a_hold_that_nobody_ends_costs_its_lease(site: Site) -> None:
+async def test_a_lease_that_nobody_ends_expires(site: Site) -> None:
     async with site.open() as node:
         poll = await node.poll()
-        await node.stores.ledger.hold(poll.id)
+        await node.stores.ledger.lease(poll.id)
         began = time.monotonic()
         answer = await node.vote(poll, "ann", "a1", 0)
         while answer == "UNAVAILABLE" and time.monotonic() - began < 10:
@@ -76,7 +76,7 @@ async def test_a_hold_that_nobody_ends_costs_its_lease(site: Site) -> None:
 
 
 LOST = ["cut", "silent", "cancelled"]
-"""How a hold's reply is lost: with its connection, until the wait for it ends, with who waited for it."""
+"""How a lease's reply is lost: with its connection, until the wait for it ends, with who waited for it."""
 
 
 @asynccontextmanager
@@ -85,26 +85,26 @@ async def behind_a_proxy(site: Site) -> AsyncIterator[tuple[Node, Proxy]]:
         yield node, between
 
 
-async def lose_a_hold(node: Node, between: Proxy, poll: Rules, how: str) -> None:
+async def lose_a_lease(node: Node, between: Proxy, poll: Rules, how: str) -> None:
     """Redis has taken it, nobody is told."""
     if how == "cut":
         between.cut = lambda: between.cuts == 0
     else:
         between.swallow = 1
-    holding = asyncio.create_task(node.stores.ledger.hold(poll.id))
+    leasing = asyncio.create_task(node.stores.ledger.lease(poll.id))
     if how == "cancelled":
         await between.swallowed.wait()
-        holding.cancel()
+        leasing.cancel()
     with pytest.raises(asyncio.CancelledError if how == "cancelled" else TryAgain):
-        await holding
+        await leasing
     assert between.cuts == 1 or between.swallowed.is_set()
 
 
 @pytest.mark.parametrize("how", LOST)
-async def test_a_hold_whose_reply_is_lost_holds_up_nobody(small: Site, how: str) -> None:
+async def test_a_lease_whose_reply_is_lost_holds_up_nobody(small: Site, how: str) -> None:
     async with behind_a_proxy(small) as (node, between), small.open() as other:
         poll = await node.poll()
-        await lose_a_hold(node, between, poll, how)
+        await lose_a_lease(node, between, poll, how)
         began = time.monotonic()
         received(await other.vote(poll, "ann", "a1", 0))
         await node.stores.editor.edit(poll.id, other_options)
@@ -112,14 +112,14 @@ async def test_a_hold_whose_reply_is_lost_holds_up_nobody(small: Site, how: str)
 
 
 @pytest.mark.parametrize("how", LOST)
-async def test_a_lost_hold_of_an_edit_that_was_not_installed_brings_no_old_rules_back(
+async def test_a_lost_lease_of_an_edit_that_was_not_installed_brings_no_old_rules_back(
     small: Site, how: str
 ) -> None:
-    """The hold took the place of a dead edit's, which is what said that the rules in Redis are not the last."""
+    """The lease took the place of a dead edit's, which is what said that the rules in Redis are not the last."""
     async with behind_a_proxy(small) as (node, between), small.open() as other:
         poll = await node.poll()
         new = await killed_after_commit(node, poll)
-        await lose_a_hold(node, between, poll, how)
+        await lose_a_lease(node, between, poll, how)
         assert await other.vote(poll, "ann", "a1", 0) == "INVALID_OPTION"
         received(await other.vote(new, "ann", "a1", 0))
 
@@ -163,8 +163,8 @@ async def test_no_vote_comes_between_an_expired_lease_and_its_commit(site: Site)
     async with site.open() as node, site.open() as other:
         poll = await node.poll()
         async with node.stores.database.transaction() as queries:
-            held, new = await updated(node, queries, poll)
-            await until_free(node, held)
+            lease, new = await updated(node, queries, poll)
+            await until_free(node, lease)
             assert await other.vote(poll, "ann", "a1", 0) == "UNAVAILABLE"
         assert await other.vote(poll, "ann", "a1", 0) == "INVALID_OPTION"
         received(await other.vote(new, "ann", "a1", 1))

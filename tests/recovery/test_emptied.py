@@ -219,7 +219,11 @@ class _Restarts:
 
 def verifier_of(stores: Resources, fences: Fences) -> PartitionVerifier:
     return PartitionVerifier(
-        stores.database, fences, stores.votes, stores.shelf, Ownership(stores.database, silence_seconds=0)
+        stores.database,
+        fences,
+        stores.votes,
+        stores.poll_store,
+        Ownership(stores.database, silence_seconds=0),
     )
 
 
@@ -233,7 +237,7 @@ async def test_a_restart_between_comparison_and_fence(site: Site, emptied: bool)
         stores = node.stores
         fences = _Restarts(site, node, 2)
         verifier = PartitionVerifier(
-            stores.database, fences, stores.votes, stores.shelf, Ownership(stores.database, 0)
+            stores.database, fences, stores.votes, stores.poll_store, Ownership(stores.database, 0)
         )
 
         async def verified() -> int:

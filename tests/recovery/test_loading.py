@@ -66,9 +66,9 @@ async def test_a_load_that_dies_is_begun_anew_by_another(site: Site) -> None:
         poll = await node.poll()
         await fill(node, poll, 6000)
         await node.redis("DEL", *node.stores.keys.poll(poll.id))
-        held = await node.stores.ledger.hold(poll.id)
+        lease = await node.stores.ledger.lease(poll.id)
         rows = await model.ballots_after(node.stores.database, poll.id, "", 2000)
-        await node.stores.ledger.fill(held, poll, rows)
+        await node.stores.ledger.load_ballots(lease, poll, rows)
         began = time.monotonic()
         while time.monotonic() - began < 15:
             answer = await node.vote(poll, "new", "one", 0)
@@ -86,11 +86,11 @@ async def test_a_load_that_lost_its_hold_leaves_nothing_running(site: Site) -> N
         poll = await node.poll()
         await fill(node, poll, 6000)
         await node.redis("DEL", *node.stores.keys.poll(poll.id))
-        held = await node.stores.ledger.hold(poll.id)
-        await node.stores.ledger.release(held)
+        lease = await node.stores.ledger.lease(poll.id)
+        await node.stores.ledger.release(lease)
         before = asyncio.all_tasks()
         with pytest.raises(TryAgain):
-            await node.stores.editor._fill(held, poll)
+            await node.stores.editor._load_ballots(lease, poll)
         assert asyncio.all_tasks() <= before
 
 

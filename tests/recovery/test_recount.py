@@ -37,15 +37,15 @@ async def test_a_poll_whose_lease_ran_out_is_compared_like_any_other(site: Site)
     async with site.open() as node:
         poll = await node.poll()
         await some_votes(node, poll, range(30))
-        held = await node.stores.ledger.hold(poll.id)
+        lease = await node.stores.ledger.lease(poll.id)
         key, counts, _ = node.stores.keys.poll(poll.id)
-        await node.redis("HSET", key, "held_until", held.now - 1)
+        await node.redis("HSET", key, "held_until", lease.now - 1)
         await node.drain()
         equal = await node.stores.recounter().compare(poll.id)
         assert equal.equal and equal.ledger == equal.sql
-        held = await node.stores.ledger.hold(poll.id)
+        lease = await node.stores.ledger.lease(poll.id)
         await node.redis("HINCRBY", counts, poll.options[0].id, 5)
-        await node.redis("HSET", key, "held_until", held.now - 1)
+        await node.redis("HSET", key, "held_until", lease.now - 1)
         assert await found(node, poll.id)
         assert (await node.stores.recounter().repair(poll.id)).equal
 

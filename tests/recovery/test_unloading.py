@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 async def unload(node: Node, *polls) -> None:
     """By rounds as they come, as the process does it."""
-    unloader = Eviction(node.stores.database, node.stores.shelf, 1)
+    unloader = Eviction(node.stores.database, node.stores.poll_store, 1)
 
     async def gone() -> bool:
         await unloader.round()
@@ -69,7 +69,7 @@ async def test_rounds_do_not_touch_what_they_look_at(small: Site) -> None:
     async with small.open(worker=True) as node:
         poll = await node.poll()
         await node.drain()
-        unloader = Eviction(node.stores.database, node.stores.shelf, 3)
+        unloader = Eviction(node.stores.database, node.stores.poll_store, 3)
         began = time.monotonic()
         await node.state(poll)  # its rest begins here, however long it took to drain
 
@@ -85,7 +85,7 @@ async def test_what_sql_lacks_stays(small: Site) -> None:
     async with small.open() as node:
         poll = await node.poll()
         received(await node.vote(poll, "ann", "a1", 0))
-        unloader = Eviction(node.stores.database, node.stores.shelf, 1)
+        unloader = Eviction(node.stores.database, node.stores.poll_store, 1)
         key = node.stores.keys.poll(poll.id)[0]
 
         async def rests() -> bool:

@@ -29,12 +29,12 @@ class Step:
 
 
 STEPS = (
-    Step("edit", "hold", False),
-    Step("edit", "hold", True),
+    Step("edit", "lease", False),
+    Step("edit", "lease", True),
     Step("edit", "COMMIT", False),
     Step("edit", "COMMIT", True),
-    Step("edit", "install", False),
-    Step("edit", "install", True),
+    Step("edit", "install_rules", False),
+    Step("edit", "install_rules", True),
     Step("close", "close", False),
     Step("close", "close", True),
     Step("delete", "delete", False),
@@ -176,7 +176,7 @@ async def _heals(round: Round, stage: Stage, http: httpx.AsyncClient, step: Step
             wrong.append(f"{where}: rules are mixed, {shown}")
         if (code == "ok") != (shown == old):
             wrong.append(f"{where}: a vote by the old rules was answered {code}, shown are {shown}")
-        if step.where == "install" and shown != new:
+        if step.where == "install_rules" and shown != new:
             wrong.append(f"{where}: committed, and shown is {shown}")
     else:
         await _finished(wrong, where, stage, http, step, poll, seen[0], code)

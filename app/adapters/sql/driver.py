@@ -30,18 +30,18 @@ class Denied(Exception):
     """The operator must mend it: a wrong password, database or file, a right that is missing. ``str()`` is the server's text."""
 
 
-def said(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """What an error says, in one line, without its number; what led to it behind."""
     text = str(error.args[-1]) if error.args else ""
     text = " ".join(text.split())[:300] or type(error).__name__
     # Behind a timeout there is but the cancellation that it was.
-    return f"{text}: {said(error.__cause__)}" if isinstance(error.__cause__, Exception) else text
+    return f"{text}: {describe(error.__cause__)}" if isinstance(error.__cause__, Exception) else text
 
 
-KEEPS_LANE: Final = frozenset({Fault.DUPLICATE, Fault.DATA, Fault.EXISTS})
+KEEPS_CONNECTION: Final = frozenset({Fault.DUPLICATE, Fault.DATA, Fault.EXISTS})
 
 
-class Lane(Protocol):
+class Connection(Protocol):
     """One connection. After ``drop`` it is gone, whatever it was doing; the server rolls back."""
 
     @property
@@ -71,7 +71,7 @@ class Driver(Protocol):
     """``one_writer``: writers of this process take turns before they ask for the database's lock."""
 
     dialect: Dialect
-    lanes: int
+    connections: int
     begin: str
     one_writer: bool
 
@@ -79,13 +79,13 @@ class Driver(Protocol):
 
     async def close(self) -> None: ...
 
-    def lane(self) -> Lane: ...
+    def connection(self) -> Connection: ...
 
     def fault(self, error: BaseException) -> Fault: ...
 
     def no_table(self, error: BaseException) -> bool: ...
 
-    async def check(self, lane: Lane) -> None:
+    async def check(self, connection: Connection) -> None:
         """Raise ``Denied`` if the server is set so that data would be damaged."""
 
-    async def durability(self, lane: Lane) -> tuple[bool, str]: ...
+    async def durability(self, connection: Connection) -> tuple[bool, str]: ...

@@ -16,7 +16,7 @@ from pymysql.cursors import RE_INSERT_VALUES
 from pymysql.err import InterfaceError, MySQLError
 
 from ...ports.database import Value
-from .driver import BUSY_SECONDS, STATEMENT_SECONDS, Denied, Fault, Lane
+from .driver import BUSY_SECONDS, STATEMENT_SECONDS, Connection, Denied, Fault
 from .query_files import Dialect, Query
 
 PROBE_TEXT: Final = "Ä€🗳"
@@ -43,7 +43,7 @@ class MySQL:
     """
 
     dialect: Dialect = "mysql"
-    lanes = 8
+    connections = 8
     begin = "START TRANSACTION"
     one_writer = False
 
@@ -55,7 +55,7 @@ class MySQL:
         self._backend = MySQLBackend(
             url,
             min_size=0,
-            max_size=self.lanes,
+            max_size=self.connections,
             charset="utf8mb4",
             connect_timeout=BUSY_SECONDS,
             client_flag=CLIENT.FOUND_ROWS,
@@ -71,8 +71,8 @@ class MySQL:
     async def close(self) -> None:
         await self._backend.disconnect()
 
-    def lane(self) -> Lane:
-        return _MySQLLane(self._backend)
+    def connection(self) -> Connection:
+        return _MySQLConnection(self._backend)
 
     def fault(self, error: BaseException) -> Fault:
         if isinstance(error, UnicodeEncodeError):
@@ -90,16 +90,18 @@ class MySQL:
     def no_table(self, error: BaseException) -> bool:
         return isinstance(error, MySQLError) and error.args[:1] == (1146,)
 
-    async def check(self, lane: Lane) -> None:
+    async def check(self, connection: Connection) -> None:
         """``Denied`` if the connection does not carry every character."""
-        rows = await lane.fetch("SELECT HEX(CONVERT(%(text)s USING utf8mb4)) AS bytes", {"text": PROBE_TEXT})
+        rows = await connection.fetch(
+            "SELECT HEX(CONVERT(%(text)s USING utf8mb4)) AS bytes", {"text": PROBE_TEXT}
+        )
         if str(rows[0]["bytes"]).upper() != PROBE_TEXT.encode().hex().upper():
             raise Denied(
                 "the connection does not use utf8mb4; check the server's init_connect and character sets"
             )
 
-    async def durability(self, lane: Lane) -> tuple[bool, str]:
-        rows = await lane.fetch("SELECT @@innodb_flush_log_at_trx_commit AS flush", {})
+    async def durability(self, connection: Connection) -> tuple[bool, str]:
+        rows = await connection.fetch("SELECT @@innodb_flush_log_at_trx_commit AS flush", {})
         return int(rows[0]["flush"]) == 1, f"innodb_flush_log_at_trx_commit={rows[0]['flush']}"
 
 
@@ -177,7 +179,7 @@ def _literals(column: Sequence[Any], escape: Callable[[Value], str]) -> Sequence
     return list(map(escape, column))
 
 
-class _MySQLLane:
+class _MySQLConnection:
     def __init__(self, backend: MySQLBackend) -> None:
         self._connection = backend.connection()
         self._raw: Any = None

@@ -12,7 +12,7 @@ from databases.backends.sqlite import SQLiteBackend
 
 from ...domain.errors import unavailable
 from ...ports.database import Value
-from .driver import BUSY_SECONDS, Fault, Lane
+from .driver import BUSY_SECONDS, Connection, Fault
 from .query_files import Dialect, Query
 
 # Steps of SQLite's virtual machine between two looks at whether anybody still waits: about a millisecond.
@@ -23,7 +23,7 @@ class SQLite:
     """SQLite through aiosqlite's thread, one thread a connection. WAL: readers never wait for the writer."""
 
     dialect: Dialect = "sqlite"
-    lanes = 4
+    connections = 4
     begin = "BEGIN IMMEDIATE"
     one_writer = True
 
@@ -53,7 +53,7 @@ class SQLite:
         if self._identity() != self.identity:
             raise OSError(f"{self._path} was replaced while the server was running")
 
-    async def check(self, lane: Lane) -> None:
+    async def check(self, connection: Connection) -> None:
         return None
 
     async def close(self) -> None:
@@ -61,8 +61,8 @@ class SQLite:
             await asyncio.wait(self._ending)
         await self._backend.disconnect()
 
-    def lane(self) -> Lane:
-        return _SQLiteLane(self._backend, self._ending, self.check_file)
+    def connection(self) -> Connection:
+        return _SQLiteConnection(self._backend, self._ending, self.check_file)
 
     def fault(self, error: BaseException) -> Fault:
         if isinstance(error, UnicodeEncodeError | OverflowError | sqlite3.DataError):
@@ -79,8 +79,8 @@ class SQLite:
     def no_table(self, error: BaseException) -> bool:
         return isinstance(error, sqlite3.OperationalError) and "no such table" in str(error)
 
-    async def durability(self, lane: Lane) -> tuple[bool, str]:
-        level = (await lane.fetch("PRAGMA synchronous", {}))[0]["synchronous"]
+    async def durability(self, connection: Connection) -> tuple[bool, str]:
+        level = (await connection.fetch("PRAGMA synchronous", {}))[0]["synchronous"]
         return (
             level >= 2,
             f"SQLite synchronous={ {0: 'OFF', 1: 'NORMAL', 2: 'FULL', 3: 'EXTRA'}.get(level, level) }",
@@ -101,7 +101,7 @@ _SQLITE_CODES: Final[Mapping[int, Fault]] = {
 }
 
 
-class _SQLiteLane:
+class _SQLiteConnection:
     def __init__(
         self, backend: SQLiteBackend, ending: set[asyncio.Future[Any]], check_file: Callable[[], None]
     ) -> None:

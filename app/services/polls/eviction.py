@@ -16,9 +16,9 @@ _log = logger.get(__name__)
 class Eviction:
     """``rest_seconds``: how long nobody has voted or asked before a poll is unloaded."""
 
-    def __init__(self, database: Database, shelf: PollStore, rest_seconds: float) -> None:
+    def __init__(self, database: Database, store: PollStore, rest_seconds: float) -> None:
         self._database = database
-        self._shelf = shelf
+        self._store = store
         self._rest = max(1, int(rest_seconds))
 
     async def run(self) -> None:
@@ -35,11 +35,11 @@ class Eviction:
         offsets = {offset.partition: offset for offset in await model.offsets(self._database, READER)}
         kept = set(await model.dead_letters_by_poll(self._database))
         unloaded = 0
-        async for poll_ids in self._shelf.polls():
+        async for poll_ids in self._store.polls():
             for poll_id in poll_ids:
-                offset = offsets[self._shelf.partition(poll_id)]
+                offset = offsets[self._store.partition(poll_id)]
                 if poll_id not in kept:
-                    unloaded += await self._shelf.unload(
+                    unloaded += await self._store.unload(
                         poll_id, offset.generation, offset.last_id, self._rest
                     )
         return unloaded

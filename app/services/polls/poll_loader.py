@@ -1,7 +1,7 @@
 """Changing a poll's rules, and bringing a poll into the ledger: the same steps.
 
-Lock the poll's row, hold the poll in the ledger, read or change the rules, commit, install. Nobody waits for the ledger
-inside a transaction: on ``TryAgain`` it is rolled back, the wait is outside, and all begins anew. A crash between hold and
+Lock the poll's row, lease the poll in the ledger, read or change the rules, commit, install. Nobody waits for the ledger
+inside a transaction: on ``TryAgain`` it is rolled back, the wait is outside, and all begins anew. A crash between lease and
 install costs the lease; after it the ledger calls the poll absent until its rules are installed anew, which waits for the
 row, and so for a commit that is still on its way.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from ...domain.ballots import BallotRow, Filled, Hold, PollState, option_ids
+from ...domain.ballots import BallotRow, Lease, LoadedBallots, PollState, option_ids
 from ...domain.errors import PollroomError, unavailable
 from ...domain.poll_kinds import KINDS
 from ...domain.poll_rules import new_times
@@ -79,32 +79,32 @@ class PollLoader:
     async def _commit(self, poll_id: str, change: Change | None) -> tuple[Rules, PollState, bool]:
         """False at the end where the poll was only loaded, and the change is still to come."""
         async with self._database.transaction() as queries:
-            standing = await polls.lock(queries, poll_id)
-            if standing is None or standing.deleted_at is not None:
+            current = await polls.lock(queries, poll_id)
+            if current is None or current.deleted_at is not None:
                 raise PollroomError("NOT_FOUND")
-            held = await self._ledger.hold(poll_id)
+            lease = await self._ledger.lease(poll_id)
             try:
-                rules = standing
-                if held.state is None:
+                rules = current
+                if lease.state is None:
                     if await votes.count_dead_letters(queries, poll_id):
                         raise unavailable(5.0)
-                elif held.state.deleted:
+                elif lease.state.deleted:
                     raise PollroomError("NOT_FOUND")
-                elif held.state.version == standing.version:
-                    standing = as_it_stands(standing, held.state)
-                    rules = change(standing, held.state) if change else standing
-                    if rules is not standing:
+                elif lease.state.version == current.version:
+                    current = as_it_stands(current, lease.state)
+                    rules = change(current, lease.state) if change else current
+                    if rules is not current:
                         await polls.update(queries, rules)
             except BaseException:
-                if held.state is None or held.state.version == standing.version:
-                    await self._ledger.release(held)
+                if lease.state is None or lease.state.version == current.version:
+                    await self._ledger.release(lease)
                 raise
         # An edit that was committed and not installed: its rules first, its times among them.
-        behind = held.state is None or held.state.version != standing.version
-        filled = await self._fill(held, rules) if held.state is None else None
-        state, late = await self._install(held, rules, new_times(standing, rules), filled)
+        behind = lease.state is None or lease.state.version != current.version
+        loaded = await self._load_ballots(lease, rules) if lease.state is None else None
+        state, late = await self._install_rules(lease, rules, new_times(current, rules), loaded)
         if late:
-            await self._undo(standing, rules)
+            await self._undo(current, rules)
             raise PollroomError("POLL_CLOSED")
         return rules, state, change is None or not behind
 
@@ -118,10 +118,10 @@ class PollLoader:
 
         await self.edit(before.id, back)
 
-    async def _fill(self, held: Hold, rules: Rules) -> Filled | None:
-        """Bring an absent poll's ballots back, in chunks that renew the hold; other polls go on meanwhile.
+    async def _load_ballots(self, lease: Lease, rules: Rules) -> LoadedBallots | None:
+        """Bring an absent poll's ballots back, in chunks that renew the lease; other polls go on meanwhile.
 
-        No transaction: while it is held nobody edits it, and of an absent poll nothing is in the log.
+        No transaction: while it is leased nobody edits it, and of an absent poll nothing is in the log.
         """
         choices: Counter[str] = Counter()
         accepted = False
@@ -129,7 +129,7 @@ class PollLoader:
         try:
             while rows := await following:
                 following = self._chunk(rules.id, rows[-1].voter_id)
-                await self._ledger.fill(held, rules, rows)
+                await self._ledger.load_ballots(lease, rules, rows)
                 choices.update(row.choices for row in rows)
                 accepted = accepted or any(row.accepted for row in rows)
         finally:
@@ -138,20 +138,20 @@ class PollLoader:
         if not choices:
             return None
         counts = KINDS[rules.kind].totals((option_ids(chosen), n) for chosen, n in choices.items())
-        return Filled(counts, accepted)
+        return LoadedBallots(counts, accepted)
 
     def _chunk(self, poll_id: str, after: str) -> "asyncio.Task[list[BallotRow]]":
         """Read while the ledger takes the one before."""
         return asyncio.create_task(votes.ballots_after(self._database, poll_id, after, CHUNK))
 
-    async def _install(
-        self, held: Hold, rules: Rules, times: bool, filled: Filled | None
+    async def _install_rules(
+        self, lease: Lease, rules: Rules, times: bool, loaded: LoadedBallots | None
     ) -> tuple[PollState, bool]:
         try:
-            return await self._ledger.install(held, rules, new_times=times, filled=filled)
+            return await self._ledger.install_rules(lease, rules, new_times=times, loaded=loaded)
         except TryAgain:
-            if held.state is None:
+            if lease.state is None:
                 raise
             # The lease ran out after the commit: the edit stands, and is installed as it would be after a crash.
-            _, state = await self.edit(held.poll_id, None)
+            _, state = await self.edit(lease.poll_id, None)
             return state, times and bool(state.closed) and state.closes != rules.closes_at

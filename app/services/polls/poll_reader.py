@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 0.5
 class Reading(Struct, frozen=True):
     rules: Rules
     state: PollState
-    standing: CurrentVote | None
+    vote: CurrentVote | None
 
 
 class PollReader:
@@ -51,12 +51,12 @@ class PollReader:
             raise PollroomError("NOT_FOUND")
         began = time.monotonic()
         while True:
-            state, standing = await self._ledger.read(poll_id, voter_id)
+            state, vote = await self._ledger.read(poll_id, voter_id)
             if state.deleted or (state.draft and voter_id != state.owner_id):
                 raise PollroomError("NOT_FOUND")
             rules = await self.rules(poll_id, state.version)
             if rules.version == state.version:
-                return Reading(rules, state, standing)
+                return Reading(rules, state, vote)
             waited = time.monotonic() - began
             if waited > GIVE_UP_SECONDS:
                 raise unavailable()
@@ -83,10 +83,10 @@ class PollReader:
 
     def snapshot(self, reading: Reading, voter_id: str | None) -> Snapshot:
         """The reading as this voter may see it."""
-        rules, state, standing = reading.rules, reading.state, reading.standing
-        voted = standing is not None and standing.accepted
+        rules, state, vote = reading.rules, reading.state, reading.vote
+        voted = vote is not None and vote.accepted
         counts = may_see(rules, state, owner=voter_id == rules.owner_id, voted=voted)
-        return Snapshot(self.view(rules, state), tally(rules, state, counts=counts), YourVote.of(standing))
+        return Snapshot(self.view(rules, state), tally(rules, state, counts=counts), YourVote.of(vote))
 
     async def rules(self, poll_id: str, version: int) -> Rules:
         """The rules of this version, or newer ones where an edit is under way."""

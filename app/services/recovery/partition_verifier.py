@@ -45,7 +45,7 @@ class PartitionVerifier:
         database: Database,
         fences: Fences,
         log: VoteLog,
-        shelf: PollStore,
+        store: PollStore,
         ownership: Ownership,
         *,
         heals: bool = True,
@@ -55,9 +55,9 @@ class PartitionVerifier:
         self._database = database
         self._fences = fences
         self._votes = log
-        self._shelf = shelf
+        self._store = store
         self._recorder = Recorder(database)
-        self._restorer = Restorer(database, fences, shelf)
+        self._restorer = Restorer(database, fences, store)
         self._running: dict[int, asyncio.Task[int]] = {}
 
     async def verify(self, partition: int) -> int:
@@ -94,7 +94,7 @@ class PartitionVerifier:
                 if fence.generation < offset.generation:
                     # Drop again: until now a worker could commit entries that it had read before they were lost.
                     await self._drop_older(partition)
-                await self._fences.settle(partition)
+                await self._fences.rewrite_aof(partition)
                 return await self._write(partition, fence, ledger)
         except (TimeoutError, StaleOffset) as error:
             raise unavailable() from error
@@ -162,13 +162,13 @@ class PartitionVerifier:
     async def _drop_older(self, partition: int, *, same_seq: bool = False, every: bool = False) -> None:
         """``same_seq``: also drop polls with equal ``seq``, since an empty retraction is logged without a new ``seq``.
         ``every``: drop all polls that SQL has."""
-        async for poll_ids in self._shelf.polls(partition):
+        async for poll_ids in self._store.polls(partition):
             known = await model.seqs(self._database, poll_ids)
-            held = await self._shelf.seqs(poll_ids)
+            held = await self._store.seqs(poll_ids)
             for poll_id, seq in known.items():
                 bound = NEWEST if every else seq + same_seq
                 if held.get(poll_id, -1) < bound:
-                    await self._shelf.drop(poll_id, bound)
+                    await self._store.drop(poll_id, bound)
 
     async def _compare(self, partition: int, run: str, lost: bool) -> None:
         """Record in SQL the server and the generation for which the fence will be written."""

@@ -13,10 +13,10 @@ _log = logger.get(__name__)
 class Restorer:
     """Entries after the backup's offset may be trimmed from the log. The ledger still has the ballots."""
 
-    def __init__(self, database: Database, fences: Fences, shelf: PollStore) -> None:
+    def __init__(self, database: Database, fences: Fences, store: PollStore) -> None:
         self._database = database
         self._fences = fences
-        self._shelf = shelf
+        self._store = store
 
     async def restore(self, partition: int) -> bool:
         """Rewrite the rows of a partition if SQL lacks trimmed entries or has an older generation. Returns whether it did."""
@@ -46,7 +46,7 @@ class Restorer:
             sql=(offset.generation, offset.last_id),
             log=(fence.generation, fence.trimmed),
         )
-        async for poll_ids in self._shelf.polls(partition):
+        async for poll_ids in self._store.polls(partition):
             known = await model.seqs(self._database, poll_ids)
             for poll_id in poll_ids:
                 if poll_id not in known:
@@ -54,8 +54,8 @@ class Restorer:
                     continue
                 await self.rewrite(poll_id, fence.generation)
         async with self._database.transaction() as queries:
-            standing = await model.lock_offset(queries, READER, partition)
-            if standing is not None and (standing.generation, standing.last_id) == (
+            current = await model.lock_offset(queries, READER, partition)
+            if current is not None and (current.generation, current.last_id) == (
                 offset.generation,
                 offset.last_id,
             ):
@@ -64,11 +64,11 @@ class Restorer:
 
     async def rewrite(self, poll_id: str, epoch: int) -> None:
         """Write a poll's ballots, closing and deletion from the ledger to SQL. A row with a higher ``n`` is kept."""
-        async for rows in self._shelf.ballots(poll_id, epoch):
+        async for rows in self._store.ballots(poll_id, epoch):
             async with self._database.transaction() as queries:
                 await model.store(queries, sorted(rows, key=lambda row: row.voter_id))
-        seqs = await self._shelf.seqs([poll_id])
-        endings = await self._shelf.endings([poll_id])
+        seqs = await self._store.seqs([poll_id])
+        endings = await self._store.endings([poll_id])
         async with self._database.transaction() as queries:
             await model.apply(queries, endings)
             await model.raise_seq(queries, seqs)

@@ -78,7 +78,7 @@ class Participants:
             feed.show(rules, state),
             tally(rules, state, counts=counts),
             feed.viewers.total,
-            YourVote.of(reading.standing),
+            YourVote.of(reading.vote),
             rfc3339(max(self._clock.now(), state.now)),
         )
 
@@ -86,5 +86,5 @@ class Participants:
 def _role(reading: Reading, voter_id: str | None) -> Role:
     if voter_id == reading.rules.owner_id:
         return Role.OWNER
-    voted = reading.standing is not None and reading.standing.accepted
+    voted = reading.vote is not None and reading.vote.accepted
     return Role.VOTER if voted else Role.STRANGER

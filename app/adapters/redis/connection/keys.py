@@ -58,7 +58,7 @@ class Keys:
         tag = self.tag(self.partition(poll_id))
         return [f"{tag}:poll:{poll_id}", f"{tag}:counts:{poll_id}", f"{tag}:ballots:{poll_id}"]
 
-    def filled(self, poll_id: str, token: str) -> str:
+    def loaded(self, poll_id: str, token: str) -> str:
         """Temporary key of loaded ballots, until the poll is installed."""
         return f"{self.tag(self.partition(poll_id))}:filled:{token}"
 

@@ -13,9 +13,9 @@ from ....domain.ballots import Ballot, Receipt
 from ....domain.errors import PollroomError, unavailable
 from ....utils import logger
 from ..connection.keys import Keys
-from .batch import DEADLINE_SECONDS, Counts, Entry, fail
+from .batch import DEADLINE_SECONDS, Counts, QueuedBallot
 
-HELD_SECONDS = 0.01
+LEASED_SECONDS = 0.01
 FINAL = ("POLL_CLOSED", "BALLOT_ID_REUSED")
 """Refusals that every later copy of a ballot also receives."""
 
@@ -33,11 +33,11 @@ class Queues:
         self._keys = keys
         self._limit = limit
         self._counts = counts
-        self._parked: dict[str, deque[Entry]] = {}
-        self._delayed: set[Entry] = set()
+        self._parked: dict[str, deque[QueuedBallot]] = {}
+        self._delayed: set[QueuedBallot] = set()
         # Stored because CPython 3.11 makes a system call per lookup.
         self._loop = asyncio.get_running_loop()
-        self.by_partition: dict[int, deque[Entry]] = {}
+        self.by_partition: dict[int, deque[QueuedBallot]] = {}
         self.due = asyncio.Event()
         self.waiting = 0
 
@@ -46,7 +46,7 @@ class Queues:
             self._counts.refused["UNAVAILABLE"] += 1
             raise unavailable()
         future: asyncio.Future[Receipt] = self._loop.create_future()
-        entry = (ballot, future, time.monotonic(), 0.0)
+        entry = QueuedBallot(ballot, future, time.monotonic())
         self.waiting += 1
         parked = self._parked.get(ballot.poll_id)
         if parked is not None:
@@ -60,30 +60,30 @@ class Queues:
         self.due.set()
         return future
 
-    def refuse(self, entry: Entry, error: PollroomError, over: float = 0.0) -> None:
+    def refuse(self, entry: QueuedBallot, error: PollroomError, over: float = 0.0) -> None:
         """Refuse a ballot once no lost copy of it can still be accepted, because Redis does not store refusals.
 
         ``over``: monotonic time when that is the case; the later of this and the time of the entry counts. A delayed refusal does
         not count as waiting.
         """
         self._counts.refused[error.code] += 1
-        wait = max(entry[3], over) - time.monotonic()
+        wait = max(entry.copy_may_run_until, over) - time.monotonic()
         if wait <= 0 or error.code in FINAL:
-            fail(entry, error)
+            entry.fail(error)
         else:
             self._delayed.add(entry)
             self._loop.call_later(wait, self._answer_late, entry, error)
 
-    def _answer_late(self, entry: Entry, error: PollroomError) -> None:
+    def _answer_late(self, entry: QueuedBallot, error: PollroomError) -> None:
         self._delayed.discard(entry)
-        fail(entry, error)
+        entry.fail(error)
 
-    def park(self, partition: int, poll_id: str, entries: list[Entry]) -> None:
+    def park(self, partition: int, poll_id: str, entries: list[QueuedBallot]) -> None:
         """Park ballots, and all later ballots of their poll, until ``unpark`` has finished."""
         queue = self.by_partition[partition]
-        later = [entry for entry in queue if entry[0].poll_id == poll_id]
+        later = [entry for entry in queue if entry.ballot.poll_id == poll_id]
         if later:
-            kept = [entry for entry in queue if entry[0].poll_id != poll_id]
+            kept = [entry for entry in queue if entry.ballot.poll_id != poll_id]
             queue.clear()
             queue.extend(kept)
         self._parked[poll_id] = deque([*entries, *later])
@@ -96,7 +96,7 @@ class Queues:
                 async with asyncio.timeout(DEADLINE_SECONDS):
                     answer = await load(poll_id)
             else:
-                await asyncio.sleep(HELD_SECONDS)
+                await asyncio.sleep(LEASED_SECONDS)
         except PollroomError as refused:
             error = refused
         except Exception as failed:
@@ -114,25 +114,27 @@ class Queues:
         self.by_partition[partition].extendleft(reversed(parked))
         self.due.set()
 
-    async def _answer_elsewhere(self, entry: Entry, answer: Callable[[Ballot], Awaitable[Receipt]]) -> None:
+    async def _answer_elsewhere(
+        self, entry: QueuedBallot, answer: Callable[[Ballot], Awaitable[Receipt]]
+    ) -> None:
         try:
-            receipt = await answer(entry[0])
+            receipt = await answer(entry.ballot)
             self._counts.repeated += 1
-            if not entry[1].done():
-                entry[1].set_result(receipt)
+            if not entry.future.done():
+                entry.future.set_result(receipt)
         except PollroomError as refused:
             self._counts.refused[refused.code] += 1
-            fail(entry, refused)
+            entry.fail(refused)
         except Exception as failed:
-            _log.warning("ballot not answered", poll=entry[0].poll_id, error=repr(failed)[:200])
+            _log.warning("ballot not answered", poll=entry.ballot.poll_id, error=repr(failed)[:200])
             self._counts.refused["UNAVAILABLE"] += 1
-            fail(entry, unavailable())
+            entry.fail(unavailable())
 
     def end(self) -> None:
         """Answer all queued ballots with ``UNAVAILABLE``."""
         for queue in [*self.by_partition.values(), *self._parked.values(), self._delayed]:
             for entry in queue:
-                fail(entry, unavailable())
+                entry.fail(unavailable())
         for partition in self.by_partition.values():
             partition.clear()
         self._parked.clear()

@@ -12,9 +12,6 @@ from ....domain.ballots import Ballot, Receipt
 from ..connection.keys import Keys
 from ..connection.pipe import bulk
 
-Entry = tuple[Ballot, "asyncio.Future[Receipt]", float, float]
-"""Ballot, its future, when it was queued, and until when a lost copy may run (0: no copy). Times in monotonic seconds."""
-
 DEADLINE_SECONDS = 3.0
 SETTLED_SECONDS = 0.25
 """Added to the deadline, because our estimate of Redis ``TIME`` is not exact."""
@@ -22,9 +19,17 @@ SETTLED_SECONDS = 0.25
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def fail(entry: Entry, error: BaseException) -> None:
-    if not entry[1].done():
-        entry[1].set_exception(error)
+class QueuedBallot(msgspec.Struct, eq=False):
+    """Times in monotonic seconds. ``copy_may_run_until``: 0 if no copy of it was lost."""
+
+    ballot: Ballot
+    future: "asyncio.Future[Receipt]"
+    queued_at: float
+    copy_may_run_until: float = 0.0
+
+    def fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class Counts:
@@ -45,28 +50,18 @@ class Counts:
 class Batch:
     """``sent``: monotonic seconds. ``lost``: a reply was lost, so a copy may still run. ``resting``: waiting for its retry."""
 
-    def __init__(self, partition: int, entries: list[Entry], deadline_ms: int, keys: Keys) -> None:
+    def __init__(self, partition: int, entries: list[QueuedBallot], deadline_ms: int, keys: Keys) -> None:
         """``deadline_ms``: Redis ``TIME`` after which the script writes nothing."""
         self.partition = partition
         self.entries = entries
         self.sent = time.monotonic()
         self.lost = self.resting = False
         self._deadline = deadline_ms
-        positions: dict[str, int] = {}
-        packed = []
-        ballots = []
-        for ballot, _, _, _ in entries:
-            poll_id = ballot.poll_id
-            position = positions.get(poll_id)
-            if position is None:
-                position = positions[poll_id] = len(positions) + 1
-                packed.append(keys.route(poll_id).packed)
-            ballots.append(
-                (position, ballot.voter_id, ballot.guest, ballot.id, ballot.retract, ballot.choices)
-            )
-        self._keys = b"".join(packed)
-        self._number_of_keys = 2 + 3 * len(positions)
-        self._body = _encode((list(positions), ballots))
+        ballots = [entry.ballot for entry in entries]
+        polls = list(dict.fromkeys([ballot.poll_id for ballot in ballots]))
+        self._keys = b"".join([keys.route(poll_id).packed for poll_id in polls])
+        self._number_of_keys = 2 + 3 * len(polls)
+        self._body = _encode((polls, ballots))
 
     @property
     def over(self) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from redis.exceptions import NoScriptError
 
-from ....domain.ballots import Receipt
+from ....domain.ballots import Ballot, Receipt
 from ....domain.errors import PollroomError, unavailable
 from ....utils import logger
 from ..connection.client import REFUSED, SILENT
@@ -23,7 +23,7 @@ from ..connection.keys import Keys
 from ..connection.pipe import Pipe
 from ..connection.scripts import Scripts
 from .ballot_queue import Load, Queues
-from .batch import DEADLINE_SECONDS, Batch, Counts, Entry, fail
+from .batch import DEADLINE_SECONDS, Batch, Counts, QueuedBallot
 
 LARGEST_BATCH = 256
 RETRY_SECONDS = 0.05
@@ -55,7 +55,6 @@ class Batcher:
         self._generations = generations
         self._publish = publish
         self._queues = Queues(keys, limit, counts)
-        self.cast = self._queues.cast
         # Batches to send again, at most one per partition.
         self._stuck: dict[int, Batch] = {}
         self._give_up: float | None = None
@@ -68,6 +67,9 @@ class Batcher:
     @property
     def waiting(self) -> int:
         return self._queues.waiting
+
+    def cast(self, ballot: Ballot) -> "asyncio.Future[Receipt]":
+        return self._queues.cast(ballot)
 
     async def run(self, load: Load, verify: Callable[[int], Awaitable[None]]) -> None:
         """Run until cancelled. May be called again after a failure. ``load`` loads an absent poll into Redis.
@@ -88,7 +90,7 @@ class Batcher:
             await self._pipe.close()
             for batch in [*batches, *self._stuck.values()]:
                 for entry in batch.entries:
-                    fail(entry, unavailable())
+                    entry.fail(unavailable())
             self._stuck.clear()
             self._queues.end()
 
@@ -115,10 +117,10 @@ class Batcher:
                         self._due.set()
                     continue
                 self._not_taken(stuck, "no answer in time")
-            entries: list[Entry] = []
+            entries: list[QueuedBallot] = []
             while queue and len(entries) < LARGEST_BATCH:
                 entry = queue.popleft()
-                if now - entry[2] > DEADLINE_SECONDS:
+                if now - entry.queued_at > DEADLINE_SECONDS:
                     self._queues.waiting -= 1
                     self._queues.refuse(entry, unavailable())
                 else:
@@ -130,7 +132,7 @@ class Batcher:
                 self._due.set()
         return batches
 
-    def _batch(self, partition: int, entries: list[Entry], deadline: int) -> Batch | None:
+    def _batch(self, partition: int, entries: list[QueuedBallot], deadline: int) -> Batch | None:
         """A batch of the ballots that can be encoded. The others are answered with ``INTERNAL``."""
         try:
             return Batch(partition, entries, deadline, self._keys)
@@ -142,7 +144,7 @@ class Batcher:
                 Batch(partition, [entry], deadline, self._keys)
                 sound.append(entry)
             except Exception as error:
-                _log.error("ballot cannot be encoded", poll=entry[0].poll_id, error=type(error).__name__)
+                _log.error("ballot cannot be encoded", poll=entry.ballot.poll_id, error=type(error).__name__)
                 self._queues.waiting -= 1
                 self._queues.refuse(entry, PollroomError("INTERNAL"))
         return Batch(partition, sound, deadline, self._keys) if sound else None
@@ -213,14 +215,14 @@ class Batcher:
             return True
         now, queues = reply[1], self._queues
         self.counts.answered(reply[2])
-        waiting: dict[str, tuple[bool, list[Entry]]] = {}
+        waiting: dict[str, tuple[bool, list[QueuedBallot]]] = {}
         for entry, answer in zip(batch.entries, reply[2], strict=True):
             word = answer[0]
-            if word == "held" or word == "absent":
-                waiting.setdefault(entry[0].poll_id, (word == "absent", []))[1].append(entry)
+            if word == "leased" or word == "absent":
+                waiting.setdefault(entry.ballot.poll_id, (word == "absent", []))[1].append(entry)
                 continue
             queues.waiting -= 1
-            ballot, future, _, _ = entry
+            ballot, future = entry.ballot, entry.future
             if future.done():
                 continue
             if word == "ok":
@@ -232,7 +234,8 @@ class Batcher:
                 queues.refuse(entry, PollroomError(word), batch.over if batch.lost else 0.0)
         for poll_id, (absent, entries) in waiting.items():
             if batch.lost:
-                entries = [(ballot, future, since, batch.over) for ballot, future, since, _ in entries]
+                for entry in entries:
+                    entry.copy_may_run_until = batch.over
             load = self._load if absent else None
             queues.park(batch.partition, poll_id, entries)
             self._tasks.create_task(queues.unpark(batch.partition, poll_id, load))

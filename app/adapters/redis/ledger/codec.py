@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from ....domain.ballots import BallotRow, CurrentVote, Filled, PollState
+from ....domain.ballots import BallotRow, CurrentVote, LoadedBallots, PollState
 from ....domain.poll_kinds import VOTERS
 from ....domain.polls import LEDGER_RULES, Rules
 
@@ -17,8 +17,8 @@ _earlier = msgspec.json.Decoder(list[tuple[str, bool, list[str], int, int]]).dec
 _json = msgspec.json.Encoder().encode
 
 
-def pack_rules(rules: Rules, new_times: bool, filled: Filled | None) -> bytes:
-    """Encode the rules for ``install``. ``filled``: counts of the loaded ballots, or ``None`` if none were loaded."""
+def pack_rules(rules: Rules, new_times: bool, loaded: LoadedBallots | None) -> bytes:
+    """Encode the rules for ``install_rules``. ``loaded``: counts of the loaded ballots, or ``None`` if none were loaded."""
     return _encode(
         {
             "rules": {name: getattr(rules, name) for name in LEDGER_RULES},
@@ -29,7 +29,7 @@ def pack_rules(rules: Rules, new_times: bool, filled: Filled | None) -> bytes:
             "seq": rules.seq,
             "closed": rules.closed_at or 0,
             "new_times": new_times,
-            "loaded": filled,
+            "loaded": loaded,
         }
     )
 
@@ -99,5 +99,5 @@ def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
     )
 
 
-def parse_standing(raw: Mapping[int, Any] | Sequence[Any]) -> CurrentVote:
+def parse_vote(raw: Mapping[int, Any] | Sequence[Any]) -> CurrentVote:
     return CurrentVote(id=raw[0], choices=tuple(raw[1]), seq=raw[2], cast_at=raw[3], accepted=raw[4])

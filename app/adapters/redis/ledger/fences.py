@@ -18,7 +18,7 @@ from ..connection.durability import durability
 from ..connection.keys import Keys
 from ..connection.scripts import Scripts
 
-SETTLE_SECONDS, AGAIN_SECONDS = 30.0, 0.02
+REWRITE_SECONDS, RETRY_SECONDS = 30.0, 0.02
 """A rewrite that takes longer needs several verifications."""
 
 _log = logger.get(__name__)
@@ -70,13 +70,13 @@ class RedisFences:
             return False
         return not (isinstance(self._client, Cluster) and self._client.replicated)
 
-    async def settle(self, partition: int) -> None:
+    async def rewrite_aof(self, partition: int) -> None:
         """Rewrite the append-only file once after each start of the server.
 
         Redis 7.0, and Valkey before PR 4342, leave a partial batch in the file that was open at a crash. At the second start
         after it they replay that partial batch, followed by the writes acknowledged since. The rewrite removes it.
         """
-        until = time.monotonic() + SETTLE_SECONDS
+        until = time.monotonic() + REWRITE_SECONDS
         refused: Exception | None = None
         try:
             server = await node_of(self._client, self._keys.fence(partition))
@@ -94,7 +94,7 @@ class RedisFences:
                         continue
                 if time.monotonic() > until:
                     raise unavailable()
-                await asyncio.sleep(AGAIN_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
         except REFUSED as error:
             _log.warning("append-only file not rewritten", error=str(error)[:200])
         except SILENT as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ....domain.ballots import BallotRow, CurrentVote, Filled, Hold, PollState
+from ....domain.ballots import Ballot, BallotRow, CurrentVote, Lease, LoadedBallots, PollState, Receipt
 from ....domain.errors import PollroomError, unavailable
 from ....domain.polls import Rules
 from ....ports.ledger import TryAgain
@@ -23,7 +23,7 @@ from .ballot_queue import Load
 from .batch import Counts
 from .batcher import Batcher
 from .cluster_batcher import Partitions
-from .codec import pack_ballots, pack_rules, parse_standing, parse_state
+from .codec import pack_ballots, pack_rules, parse_state, parse_vote
 
 LEASE_MS = 5_000
 GIVE_UP_SECONDS = 3.0
@@ -69,9 +69,8 @@ class RedisLedger:
             if isinstance(client, Cluster)
             else batcher("", queued_ballots)
         )
-        self.cast = self.batcher.cast
         self._verifying: dict[int, asyncio.Task[None]] = {}
-        self._lapsing: set[asyncio.Task[None]] = set()
+        self._expiring: set[asyncio.Task[None]] = set()
         self._runs = False
         self._load: Callable[[str], Awaitable[None]]
         self._verify: Callable[[int], Awaitable[None]]
@@ -93,10 +92,13 @@ class RedisLedger:
             await self.batcher.run(absent, self._see_to)
         finally:
             self._runs = False
-            beside = [*self._verifying.values(), *self._lapsing]
+            beside = [*self._verifying.values(), *self._expiring]
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+
+    def cast(self, ballot: Ballot) -> "asyncio.Future[Receipt]":
+        return self.batcher.cast(ballot)
 
     async def _see_to(self, partition: int) -> None:
         """Verify a partition in the background: the verifier needs the database and may take a minute."""
@@ -113,8 +115,8 @@ class RedisLedger:
 
     async def read(self, poll_id: str, voter_id: str | None = None) -> tuple[PollState, CurrentVote | None]:
         reply = await self._call("read", poll_id, _encode([voter_id] if voter_id else []), load=True)
-        standing = reply[2][0] if reply[2] else None
-        return parse_state(poll_id, reply[1]), parse_standing(standing) if standing else None
+        vote = reply[2][0] if reply[2] else None
+        return parse_state(poll_id, reply[1]), parse_vote(vote) if vote else None
 
     async def accepted(self, poll_id: str, voter_ids: Sequence[str]) -> set[str]:
         found: set[str] = set()
@@ -154,48 +156,48 @@ class RedisLedger:
         except TimeoutError as error:
             raise unavailable() from error
 
-    async def hold(self, poll_id: str) -> Hold:
+    async def lease(self, poll_id: str) -> Lease:
         token = secrets.token_urlsafe(9)
         try:
-            reply = await self._once("hold", poll_id, token, LEASE_MS)
+            reply = await self._once("lease", poll_id, token, LEASE_MS)
         except (TryAgain, asyncio.CancelledError) as error:
             if isinstance(error.__cause__, SILENT) or isinstance(error, asyncio.CancelledError):
                 self._end_lease(poll_id, token)
             raise
         state = parse_state(poll_id, reply[2]) if reply[2] else None
-        return Hold(poll_id, token, reply[1], state)
+        return Lease(poll_id, token, reply[1], state)
 
     def _end_lease(self, poll_id: str, token: str) -> None:
         """Expire a lease in the background after its reply was lost. A lease granted later expires by itself."""
         if self._runs:
-            task = asyncio.create_task(self._lapse(poll_id, token))
-            self._lapsing.add(task)
-            task.add_done_callback(self._lapsing.discard)
+            task = asyncio.create_task(self._expire_lease(poll_id, token))
+            self._expiring.add(task)
+            task.add_done_callback(self._expiring.discard)
 
-    async def _lapse(self, poll_id: str, token: str) -> None:
+    async def _expire_lease(self, poll_id: str, token: str) -> None:
         try:
-            await self._call("lapse", poll_id, token)
+            await self._call("expire_lease", poll_id, token)
         except PollroomError as error:
             _log.warning("lease not ended", poll=poll_id, error=repr(error)[:200])
 
-    async def fill(self, held: Hold, rules: Rules, rows: Sequence[BallotRow]) -> None:
+    async def load_ballots(self, lease: Lease, rules: Rules, rows: Sequence[BallotRow]) -> None:
         """Store up to 2,000 ballots for an absent, leased poll. Raises ``TryAgain`` if the lease was lost."""
         packed = pack_ballots(rules, rows)
-        reply = await self._call("fill", held.poll_id, held.token, LEASE_MS, *packed, extra=held)
+        reply = await self._call("load_ballots", lease.poll_id, lease.token, LEASE_MS, *packed, extra=lease)
         if reply[0] == "busy":
             raise TryAgain
 
-    async def install(
-        self, held: Hold, rules: Rules, *, new_times: bool = False, filled: Filled | None = None
+    async def install_rules(
+        self, lease: Lease, rules: Rules, *, new_times: bool = False, loaded: LoadedBallots | None = None
     ) -> tuple[PollState, bool]:
-        body = pack_rules(rules, new_times, filled)
-        reply = await self._call("install", held.poll_id, held.token, body, extra=held)
+        body = pack_rules(rules, new_times, loaded)
+        reply = await self._call("install_rules", lease.poll_id, lease.token, body, extra=lease)
         if reply[0] == "busy":
             raise TryAgain
-        return parse_state(held.poll_id, reply[1]), reply[2]
+        return parse_state(lease.poll_id, reply[1]), reply[2]
 
-    async def release(self, held: Hold) -> None:
-        await self._call("install", held.poll_id, held.token, "", extra=held)
+    async def release(self, lease: Lease) -> None:
+        await self._call("install_rules", lease.poll_id, lease.token, "", extra=lease)
 
     async def close(self, poll_id: str) -> PollState:
         return parse_state(poll_id, (await self._call("close", poll_id, load=True))[1])
@@ -213,7 +215,7 @@ class RedisLedger:
         poll_id: str,
         *args: str | bytes | int,
         load: bool = False,
-        extra: Hold | None = None,
+        extra: Lease | None = None,
     ) -> list[Any]:
         """Run a script, and retry without a reply for up to 3 s. All scripts are safe to repeat."""
         until = time.monotonic() + GIVE_UP_SECONDS
@@ -229,18 +231,18 @@ class RedisLedger:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _arguments(
-        self, poll_id: str, *args: str | bytes | int, extra: Hold | None = None
+        self, poll_id: str, *args: str | bytes | int, extra: Lease | None = None
     ) -> tuple[list[str], list[str | bytes | int]]:
         """``extra``: the lease whose token names the loaded ballots."""
         partition = self._keys.partition(poll_id)
         generation = self.generations[partition]
         keys = [self._keys.fence(partition), self._keys.log(partition, generation), *self._keys.poll(poll_id)]
         if extra is not None:
-            keys.append(self._keys.filled(poll_id, extra.token))
+            keys.append(self._keys.loaded(poll_id, extra.token))
         return keys, [generation, self._publish, poll_id, *args]
 
     async def _once(
-        self, script: str, poll_id: str, *args: str | bytes | int, extra: Hold | None = None
+        self, script: str, poll_id: str, *args: str | bytes | int, extra: Lease | None = None
     ) -> list[Any]:
         """Raises ``TryAgain`` for temporary failures, and the code of the contract if the script refuses."""
         partition = self._keys.partition(poll_id)
@@ -259,7 +261,7 @@ class RedisLedger:
                     await self._see_to(partition)
                 raise TryAgain
             case "busy":
-                if script == "hold":
+                if script == "lease":
                     raise TryAgain
             case "ok":
                 if reply[1]:

@@ -1,23 +1,23 @@
 -- Decides a batch of ballots in order.
 -- KEYS from 3 on: poll, counts, ballots of each poll. ARGV[3]: the deadline of the batch.
--- ARGV[4]: msgpack {poll ids, ballots}, each ballot is {position of its poll, voter, guest, id, retract, option ids}.
--- Answers {'late', now}, or {'ok', now, answers}: {'ok', seq}, {'again', seq, at, option ids}, {'held'}, {'absent'}
+-- ARGV[4]: msgpack {poll ids, ballots}, each ballot is {poll id, voter, guest, id, retract, option ids}.
+-- Answers {'late', now}, or {'ok', now, answers}: {'ok', seq}, {'again', seq, at, option ids}, {'leased'}, {'absent'}
 -- or {code}, one per ballot. The contract defines the order of checks.
 
 if now > tonumber(ARGV[3]) then return cmsgpack.pack({'late', now}) end
 
 local batch = cmsgpack.unpack(ARGV[4])
-local polls, answers = {}, {}
+local polls, of_id, answers = {}, {}, {}
 
 for i, id in ipairs(batch[1]) do
   local poll = fetch(id, KEYS[3 * i], KEYS[3 * i + 1], KEYS[3 * i + 2])
-  settle(poll)
+  apply_schedule(poll)
   poll.asked, poll.records, poll.written, poll.delta, poll.entries = {}, {}, {}, {}, {}
-  polls[i] = poll
+  polls[i], of_id[id] = poll, poll
 end
 
 for _, ballot in ipairs(batch[2]) do
-  local poll = polls[ballot[1]]
+  local poll = of_id[ballot[1]]
   if not poll.absent then table.insert(poll.asked, ballot[2]) end
 end
 for _, poll in ipairs(polls) do
@@ -37,7 +37,7 @@ local function known(record, id)
 end
 
 local function cast(poll, voter, guest, id, retract, wanted)
-  if poll.hold then return {'held'} end
+  if poll.leased then return {'leased'} end
   if poll.absent or poll.stale then return {'absent'} end
   if poll.deleted or (poll.rules.draft and poll.owner ~= voter) then return {'NOT_FOUND'} end
   if guest and not poll.rules.guests then return {'FORBIDDEN'} end
@@ -81,7 +81,7 @@ local function cast(poll, voter, guest, id, retract, wanted)
 end
 
 for i, ballot in ipairs(batch[2]) do
-  answers[i] = cast(polls[ballot[1]], ballot[2], ballot[3], ballot[4], ballot[5], ballot[6])
+  answers[i] = cast(of_id[ballot[1]], ballot[2], ballot[3], ballot[4], ballot[5], ballot[6])
 end
 
 for _, poll in ipairs(polls) do

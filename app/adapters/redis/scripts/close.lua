@@ -4,7 +4,7 @@
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
 if poll.absent or poll.stale then return cmsgpack.pack({'absent'}) end
 if poll.deleted then return cmsgpack.pack({'NOT_FOUND'}) end
-settle(poll)
+apply_schedule(poll)
 if poll.closed == 0 then
   if not poll.opened then return cmsgpack.pack({'POLL_NOT_OPEN'}) end
   poll.closes, poll.closed = now, now

@@ -14,7 +14,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local FIELDS = {'seq', 'version', 'owner', 'opens', 'closes', 'opened', 'closed', 'deleted', 'rules', 'options', 'accepted',
   'hold', 'held_until'}
 
--- Versions before 1.0 have the rules as three fields, which `install` still writes for them. They do not know the field
+-- Versions before 1.0 have the rules as three fields, which `install_rules` still writes for them. They do not know the field
 -- `rules`: after an edit there it is of an earlier version of the poll.
 local ALLOW_CHANGE, GUESTS, DRAFT, PAUSED = 1, 2, 4, 8
 
@@ -38,7 +38,7 @@ local function fetch(id, key, counts, ballots)
   if v[12] then
     -- An expired lease: its edit may be committed in SQL. The rules here are not used until they are installed again.
     poll.token, poll.stale = v[12], tonumber(v[13]) <= now
-    if not poll.stale then poll.hold = v[12] end
+    if not poll.stale then poll.leased = v[12] end
   end
   if not v[1] then
     poll.absent = true
@@ -80,7 +80,7 @@ local function publish(poll)
 end
 
 -- Opens and closes the poll when due. A clock that steps back undoes neither.
-local function settle(poll)
+local function apply_schedule(poll)
   if poll.absent or poll.deleted or poll.rules.draft or poll.closed > 0 then return end
   local before = poll.seq
   if not poll.opened and poll.opens <= now then

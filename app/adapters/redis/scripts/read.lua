@@ -6,7 +6,7 @@
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
 if poll.absent then return cmsgpack.pack({'absent'}) end
 if poll.stale then return cmsgpack.pack({'stale'}) end
-settle(poll)
+apply_schedule(poll)
 local standings, voters = {}, cmsgpack.unpack(ARGV[4])
 if #voters > 0 then
   for i, packed in ipairs(redis.call('HMGET', poll.ballots, unpack(voters))) do

@@ -6,7 +6,7 @@ if redis.call('EXISTS', KEYS[3]) == 0 then return cmsgpack.pack({'ok', 0}) end
 -- Before any read of the poll, which would reset its idle time.
 if redis.call('OBJECT', 'IDLETIME', KEYS[3]) < tonumber(ARGV[4]) then return cmsgpack.pack({'ok', 0}) end
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
-if poll.absent or poll.hold then return cmsgpack.pack({'ok', 0}) end
+if poll.absent or poll.leased then return cmsgpack.pack({'ok', 0}) end
 local last = redis.call('HMGET', KEYS[3], 'last', 'logged')
 if last[2] == ARGV[1] then
   local ms, number = string.match(last[1], '(%d+)-(%d+)')

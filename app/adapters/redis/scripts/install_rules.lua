@@ -22,7 +22,7 @@ if poll.token ~= ARGV[4] then
   return cmsgpack.pack({'busy'})
 end
 
-settle(poll)
+apply_schedule(poll)
 local fresh, late = poll.absent, false
 if fresh and loaded and redis.call('EXISTS', KEYS[6]) == 0 then return cmsgpack.pack({'busy'}) end
 if fresh then
@@ -52,5 +52,5 @@ if fresh or poll.version ~= version then
 end
 redis.call('HDEL', poll.key, 'hold', 'held_until')
 redis.call('PERSIST', poll.key)
-settle(poll)
+apply_schedule(poll)
 return cmsgpack.pack({'ok', state(poll), late})

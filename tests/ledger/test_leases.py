@@ -1,27 +1,29 @@
-"""Edits: hold, commit, install. Rules are taken over whole or not at all, whatever dies in between."""
+"""Edits: lease, commit, install. Rules are taken over whole or not at all, whatever dies in between."""
 
 import asyncio
 
 import pytest
 
-from app.domain.ballots import Hold, Receipt
+from app.domain.ballots import Lease, Receipt
 from app.ports.ledger import TryAgain
 from tests.ledger.world import OPTIONS, World, ballot, options, receipts
 
 
-async def lapse(here: World, held: Hold) -> None:
+async def expire(here: World, lease: Lease) -> None:
     """As if the lease had run out."""
-    key = here.keys.poll(held.poll_id)[0]
+    key = here.keys.poll(lease.poll_id)[0]
     assert await here.direct.hset(key, "held_until", await here.time()) == 0
 
 
-async def test_one_holds_at_a_time_and_who_lost_its_hold_installs_nothing(here: World) -> None:
+async def test_one_caller_leases_a_poll_at_a_time_and_who_lost_its_lease_installs_nothing(
+    here: World,
+) -> None:
     poll = await here.poll()
-    first = await here.ledger.hold(poll)
+    first = await here.ledger.lease(poll)
     with pytest.raises(TryAgain):
-        await here.ledger.hold(poll)
-    await lapse(here, first)
-    second = await here.ledger.hold(poll)
+        await here.ledger.lease(poll)
+    await expire(here, first)
+    second = await here.ledger.lease(poll)
     assert first.state is not None and second.state is not None
     assert second.state.order == first.state.order
     rules = here.rules[poll]
@@ -41,55 +43,55 @@ async def test_letting_go_changes_nothing(here: World) -> None:
     poll = await here.poll()
     before, _ = await here.ledger.read(poll)
     log = await here.log()
-    await here.ledger.release(await here.ledger.hold(poll))
+    await here.ledger.release(await here.ledger.lease(poll))
     after, _ = await here.ledger.read(poll)
     assert (after.order, await here.log()) == (before.order, log)
     assert not await here.direct.hexists(here.keys.poll(poll)[0], "hold")
 
 
-async def test_who_lost_its_hold_cannot_let_another_go(here: World) -> None:
+async def test_who_lost_its_lease_cannot_release_another(here: World) -> None:
     poll = await here.poll()
-    first = await here.ledger.hold(poll)
-    await lapse(here, first)
-    await here.ledger.hold(poll)
+    first = await here.ledger.lease(poll)
+    await expire(here, first)
+    await here.ledger.lease(poll)
     await here.ledger.release(first)
     with pytest.raises(TryAgain):
-        await here.ledger.hold(poll)
+        await here.ledger.lease(poll)
 
 
 async def test_an_installation_that_is_repeated_changes_nothing_more(here: World) -> None:
     """Its first answer was lost."""
     poll = await here.poll()
-    held = await here.ledger.hold(poll)
-    rules = here.revise(held, allow_change=False)
-    first, _ = await here.install(held, rules)
-    again, late = await here.install(held, rules)
+    lease = await here.ledger.lease(poll)
+    rules = here.revise(lease, allow_change=False)
+    first, _ = await here.install(lease, rules)
+    again, late = await here.install(lease, rules)
     assert (again.order, late) == (first.order, False)
 
 
 async def test_a_repeated_installation_still_says_that_new_times_came_too_late(here: World) -> None:
     """Or the owner is told of times that the poll does not have."""
     poll = await here.poll()
-    held = await here.ledger.hold(poll)
+    lease = await here.ledger.lease(poll)
     await here.ledger.close(poll)
-    rules = here.revise(held, closes_at=await here.time() + 3_600_000)
-    first, late = await here.install(held, rules, times=True)
+    rules = here.revise(lease, closes_at=await here.time() + 3_600_000)
+    first, late = await here.install(lease, rules, times=True)
     assert late
-    again, late = await here.install(held, rules, times=True)
+    again, late = await here.install(lease, rules, times=True)
     assert again.order == first.order
     assert late
 
 
-async def test_a_hold_of_an_absent_poll_is_gone_with_its_lease(here: World) -> None:
+async def test_a_lease_of_an_absent_poll_leaves_nothing_when_it_expires(here: World) -> None:
     poll = await here.poll()
     keys = here.keys.poll(poll)
     await here.direct.delete(*keys)
-    held = await here.ledger.hold(poll)
-    assert held.state is None
+    lease = await here.ledger.lease(poll)
+    assert lease.state is None
     assert 0 < await here.direct.pttl(keys[0]) <= 5_000
-    await here.ledger.release(held)
+    await here.ledger.release(lease)
     assert not await here.direct.exists(*keys)
-    state, _ = await here.install(await here.ledger.hold(poll), here.rules[poll])
+    state, _ = await here.install(await here.ledger.lease(poll), here.rules[poll])
     assert (await here.direct.pttl(keys[0]), state.version) == (-1, 1)
 
 
@@ -129,11 +131,11 @@ async def test_rules_are_never_mixed(here: World) -> None:
 async def test_a_vote_after_a_crash_in_the_middle_of_an_edit_keeps_its_choice(here: World) -> None:
     """New options were committed, then the lease ran out. Whether the vote is taken or not, it never moves to another."""
     poll = await here.poll()
-    held = await here.ledger.hold(poll)
-    here.revise(held, options=options(OPTIONS[::-1]))
-    await lapse(here, held)
+    lease = await here.ledger.lease(poll)
+    here.revise(lease, options=options(OPTIONS[::-1]))
+    await expire(here, lease)
     (got,) = await here.cast(ballot(poll, "ann", "a", "o1"))
-    state, _ = await here.install(await here.hold(poll), here.rules[poll])
+    state, _ = await here.install(await here.lease(poll), here.rules[poll])
     counted = {option: n for option, n in state.counts.items() if n}
     _, standing = await here.ledger.read(poll, "ann")
     if isinstance(got, Receipt):

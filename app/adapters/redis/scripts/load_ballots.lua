@@ -3,7 +3,7 @@
 -- ARGV[6..]: voter, packed ballot, …; at most 2,000 ballots. Answers {'busy'} or {'ok', now}.
 
 local poll = fetch(ARGV[3], KEYS[3], KEYS[4], KEYS[5])
-if not poll.absent or poll.hold ~= ARGV[4] then return cmsgpack.pack({'busy'}) end
+if not poll.absent or poll.leased ~= ARGV[4] then return cmsgpack.pack({'busy'}) end
 redis.call('HSET', KEYS[6], unpack(ARGV, 6))
 redis.call('PEXPIRE', KEYS[6], 4 * ARGV[5])
 redis.call('HSET', poll.key, 'held_until', now + ARGV[5])
