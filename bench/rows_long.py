@@ -9,8 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from redis.asyncio import Redis
-
+from app.adapters.redis.connection.client import connect
 from app.adapters.redis.connection.clock import RedisClock
 from app.adapters.redis.connection.keys import Keys
 from app.adapters.redis.ledger.ledger import RedisLedger
@@ -34,7 +33,7 @@ def ledger(bench: Bench, results: Results) -> None:
     together, alone = "batches of up to 256 per partition", "one ballot per call"
 
     async def measure() -> None:
-        async with Redis.from_url(stack.redis_url) as client:
+        async with connect(stack.redis_url) as client:
             clock = RedisClock()
             asked = time.monotonic()
             seconds, micros = await client.time()

@@ -11,7 +11,7 @@ from ..adapters.image_processes import ImageProcesses
 from ..adapters.image_storage import LocalStorage, S3Storage
 from ..adapters.redis.connection.client import connect
 from ..adapters.redis.connection.clock import RedisClock
-from ..adapters.redis.connection.cluster import Client, open_client, publish_command
+from ..adapters.redis.connection.cluster import Client, open_client
 from ..adapters.redis.connection.keys import Keys
 from ..adapters.redis.connection.rights import check_rights
 from ..adapters.redis.connection.topology import is_cluster
@@ -199,7 +199,7 @@ async def open_resources(
         with naming("REDIS_URL", "Redis"):
             await awaited("Redis", lambda: check_rights(client, keys))
             await awaited("Redis", lambda: _set(clock, client))
-            publish = await publish_command(client)
+            publish = await client.publish_command()
         ledger = RedisLedger(client, keys, clock, queued_ballots=settings.max_queued_ballots, publish=publish)
         votes = RedisVoteLog(slow, keys)
         editor = PollLoader(database, ledger)

@@ -15,7 +15,7 @@ from ..adapters.image_processes import ImageProcesses
 from ..adapters.image_storage import LocalStorage, S3Storage
 from ..adapters.jwks import fetch_jwks
 from ..adapters.redis.budgets import RedisBudgets
-from ..adapters.redis.connection.cluster import open_client, servers
+from ..adapters.redis.connection.cluster import open_client
 from ..adapters.redis.connection.durability import durability
 from ..adapters.redis.connection.topology import is_cluster
 from ..adapters.redis.ledger.codec import parse_state
@@ -168,7 +168,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         relay = stores.relay() if embedded_worker else None
 
         async def redis_answers() -> str:
-            for server in await servers(stores.client):
+            for server in await stores.client.nodes():
                 await server.ping()
             entries = await stores.votes.length(ledger.generations)
             return f"{ledger.batcher.waiting} ballots on their way, {entries} entries in the vote log"

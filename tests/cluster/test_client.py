@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.redis.connection.client import SILENT
-from app.adapters.redis.connection.cluster import Cluster, open_client, publish_command, servers
+from app.adapters.redis.connection.cluster import Cluster, open_client
 from app.adapters.redis.connection.keys import Keys
 from app.adapters.redis.connection.topology import addresses
 from app.adapters.redis.ledger.fences import RedisFences
@@ -76,15 +76,15 @@ async def test_commands_find_their_node(cluster: RedisCluster, client: Cluster) 
         pipe.hset(f"{KEYS.tag(partition)}:poll:p{partition}", "seq", partition)
     assert await pipe.execute() == [1] * 16
     for partition in range(16):
-        port = (await client.at(KEYS.tag(partition))).connection_pool.connection_kwargs["port"]
+        port = (await client.node(KEYS.tag(partition))).connection_pool.connection_kwargs["port"]
         assert port == cluster.serving(partition).port
         assert await client.hget(f"{KEYS.tag(partition)}:poll:p{partition}", "seq") == str(partition).encode()
     poll_store = RedisPollStore(client, KEYS)
     every = sorted([poll for page in [p async for p in poll_store.polls()] for poll in page])
     assert every == sorted(f"p{partition}" for partition in range(16))
     assert [page async for page in poll_store.polls(3)] == [["p3"]]
-    assert len(await servers(client)) == 3
-    assert await publish_command(client) == "SPUBLISH"
+    assert len(await client.nodes()) == 3
+    assert await client.publish_command() == "SPUBLISH"
 
 
 async def test_a_lost_node_holds_up_its_own_keys_alone(cluster: RedisCluster, client: Cluster) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import replace
-from redis.asyncio import Redis
 
 from app.adapters.redis.connection.client import connect
 from app.adapters.redis.connection.clock import RedisClock
@@ -75,7 +74,7 @@ class World:
 
     def __init__(self, url: str, direct_url: str, *, partitions: int, limit: int, timeout: float) -> None:
         self.client = connect(url, timeout=timeout)
-        self.direct = Redis.from_url(direct_url)
+        self.direct = connect(direct_url)
         self.keys = Keys(partitions)
         self.clock = RedisClock()
         self.ledger = RedisLedger(self.client, self.keys, self.clock, queued_ballots=limit)

@@ -204,8 +204,8 @@ class _Restarts:
     async def trusted(self) -> bool:
         return await self._fences.trusted()
 
-    async def settle(self, partition: int) -> None:
-        await self._fences.settle(partition)
+    async def rewrite_aof(self, partition: int) -> None:
+        await self._fences.rewrite_aof(partition)
 
     async def write(self, partition: int, run: str, generation: int, ledger: str) -> bool:
         if self.left:

@@ -65,7 +65,7 @@ async def test_all_that_settle_a_server_at_once_wait_for_its_log_file(own_redis:
         )  # microseconds a key: the rewriting takes a while
 
         async def settled() -> bool:
-            await RedisFences(client, keys).settle(0)
+            await RedisFences(client, keys).rewrite_aof(0)
             info = await client.info("persistence")
             return bool(info["aof_last_rewrite_time_sec"] >= 0)
 

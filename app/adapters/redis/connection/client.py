@@ -1,7 +1,8 @@
 """Connections to Redis. The library's retries are off: after a lost reply they would repeat a write."""
 
 import asyncio
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from redis.asyncio import Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
@@ -72,8 +73,39 @@ class _Unix(_Cancellable, UnixDomainSocketConnection):
 _CLASSES: dict[type, type] = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
 
 
-def connect(url: str, *, timeout: float | None = ANSWER_SECONDS, connections: int = 32) -> Redis:
-    client = Redis.from_url(
+class Server(Redis):
+    """One server. ``Cluster`` has the same methods, so that nobody needs to know which of both a client is."""
+
+    identity_script = "server"
+    independent_partitions = False
+    replicated = False
+
+    async def node(self, key: str) -> Redis:
+        """The server of a key, for commands that address a server."""
+        return self
+
+    async def nodes(self) -> list[Redis]:
+        """All servers that have data of the ledger."""
+        return [self]
+
+    async def any_node(self) -> Redis:
+        return self
+
+    def doubt(self, key: str) -> None:
+        """A server was silent or refused a command."""
+
+    async def publish_command(self) -> str:
+        return "PUBLISH"
+
+    async def read_streams(self, streams: Mapping[str, str], count: int, block_ms: int) -> list[Any]:
+        """A reply of ``XREAD``. The read timeout must exceed ``block_ms``."""
+        wanted: dict[Any, Any] = dict(streams)
+        found: Any = await self.xread(wanted, count=count, block=block_ms or None)
+        return found or []
+
+
+def connect(url: str, *, timeout: float | None = ANSWER_SECONDS, connections: int = 32) -> Server:
+    client: Any = Server.from_url(
         url,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
@@ -84,4 +116,4 @@ def connect(url: str, *, timeout: float | None = ANSWER_SECONDS, connections: in
     )
     pool = client.connection_pool
     pool.connection_class = _CLASSES[pool.connection_class]
-    return client
+    return cast(Server, client)

@@ -17,13 +17,15 @@ from redis.crc import key_slot
 from redis.event import EventDispatcher
 from redis.exceptions import ConnectionError, RedisError
 
-from .client import ANSWER_SECONDS, SILENT, connect
+from .client import ANSWER_SECONDS, SILENT, Server, connect
 from .cluster_pipeline import MOVED, ClusterPipeline, Moving, key_of, tag_of
 from .topology import Address, Described, addresses, described, is_cluster, node_url
 
 _SHORTEST_SECONDS: Final = 0.05
 _OTHERS_SECONDS: Final = 0.2
 """How long to wait for further nodes after the first one reported the topology."""
+_POLL_SECONDS: Final = 0.05
+"""Polling interval of the streams: no command can block on several slots."""
 SHARDED: Final = 7
 """The first version with sharded pub/sub."""
 
@@ -37,6 +39,11 @@ class Cluster(AsyncCoreCommands):
     # Attributes that the library's command methods expect of a client.
     _is_async_client: Literal[True] = True
     _event_dispatcher = EventDispatcher()
+
+    identity_script = "member"
+    """``member.lua`` names the server that runs a script."""
+    independent_partitions = True
+    """Some can be unreachable while others are not, so each has a connection of its own."""
 
     def __init__(self, url: str, *, timeout: float | None, connections: int) -> None:
         """Like ``connect``. ``timeout`` and ``connections`` apply per node."""
@@ -55,7 +62,7 @@ class Cluster(AsyncCoreCommands):
         self._doubted: set[str] = set()
         self.replicated = False
 
-    async def at(self, key: str) -> Redis:
+    async def node(self, key: str) -> Redis:
         """The node that serves the partition of ``key``. Raises ``Moving`` if no known node does."""
         tag = tag_of(key)
         if tag in self._doubted or not self._ranges:
@@ -71,10 +78,13 @@ class Cluster(AsyncCoreCommands):
             place = self._places[tag] = self._client(max(claims, key=lambda claim: claim[2])[3])
         return place
 
-    async def masters(self) -> list[Redis]:
+    async def nodes(self) -> list[Redis]:
         """The nodes that serve slots now."""
         await self.refresh()
         return [self._client(address) for address in sorted({claim[3] for claim in self._ranges})]
+
+    async def any_node(self) -> Redis:
+        return random.choice(await self.nodes())
 
     def doubt(self, key: str) -> None:
         """Refresh the topology before the next command to this partition, after a node was silent or refused."""
@@ -91,7 +101,7 @@ class Cluster(AsyncCoreCommands):
             return await self._once(key, args, options)
 
     async def _once(self, key: str, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        client: Any = await self.at(key)
+        client: Any = await self.node(key)
         try:
             return await client.execute_command(*args, **options)
         except MOVED as error:
@@ -103,7 +113,7 @@ class Cluster(AsyncCoreCommands):
 
     async def _anywhere(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """For ``TIME``, ``PING`` and ``PUBLISH``. They are safe to repeat, so a silent node is replaced by the next."""
-        masters: list[Any] = list(await self.masters())
+        masters: list[Any] = list(await self.nodes())
         random.shuffle(masters)
         failure: Exception = ConnectionError("no node of the cluster answers")
         for client in masters:
@@ -115,7 +125,31 @@ class Cluster(AsyncCoreCommands):
 
     def pipeline(self, transaction: bool = False) -> ClusterPipeline:
         """``transaction`` exists for compatibility with the library. Transactions cannot span nodes."""
-        return ClusterPipeline(self.at, self.doubt)
+        return ClusterPipeline(self.node, self.doubt)
+
+    async def publish_command(self) -> str:
+        """``SPUBLISH`` if all nodes support it, so that a tally is not broadcast to every node."""
+        versions = []
+        for node in await self.nodes():
+            with suppress(*SILENT):  # an unreachable node is assumed to match the others
+                versions.append((await node.info("server"))["redis_version"])
+        return "SPUBLISH" if all(int(version.split(".")[0]) >= SHARDED for version in versions) else "PUBLISH"
+
+    async def read_streams(self, streams: Mapping[str, str], count: int, block_ms: int) -> list[Any]:
+        """A reply like that of ``XREAD``. Streams of unreachable nodes are left out; raises if no node is reachable."""
+        until = time.monotonic() + block_ms / 1000
+        while True:
+            pipe = self.pipeline()
+            for stream, last in streams.items():
+                pipe.xread({stream: last}, count=count)
+            replies = await pipe.execute(raise_on_error=False)
+            failures = [reply for reply in replies if isinstance(reply, Exception)]
+            if len(failures) == len(replies):
+                raise failures[0]
+            found = [pair for reply in replies if not isinstance(reply, Exception) for pair in reply or []]
+            if found or time.monotonic() >= until:
+                return found
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def refresh(self) -> None:
         """Ask the nodes for the topology, once at a time. Raises ``ConnectionError`` if no node has ever answered."""
@@ -188,31 +222,10 @@ class Cluster(AsyncCoreCommands):
             await client.aclose()
 
 
-Client = Redis | Cluster
+Client = Server | Cluster
 
 
 def open_client(url: str, *, timeout: float | None = ANSWER_SECONDS, connections: int = 32) -> Client:
     if is_cluster(url):
         return Cluster(url, timeout=timeout, connections=connections)
     return connect(url, timeout=timeout, connections=connections)
-
-
-async def node_of(client: Client, key: str) -> Redis:
-    """The server of a key, for commands that address a server."""
-    return await client.at(key) if isinstance(client, Cluster) else client
-
-
-async def servers(client: Client) -> list[Redis]:
-    """All servers that hold data of the ledger."""
-    return await client.masters() if isinstance(client, Cluster) else [client]
-
-
-async def publish_command(client: Client) -> str:
-    """``SPUBLISH`` if all nodes of a cluster support it, so that a tally is not broadcast to every node."""
-    if not isinstance(client, Cluster):
-        return "PUBLISH"
-    versions = []
-    for node in await client.masters():
-        with suppress(*SILENT):  # an unreachable node is assumed to match the others
-            versions.append((await node.info("server"))["redis_version"])
-    return "SPUBLISH" if all(int(version.split(".")[0]) >= SHARDED for version in versions) else "PUBLISH"

@@ -1,7 +1,7 @@
 """Checks whether Redis writes each vote to disk before it acknowledges it."""
 
 from .client import REFUSED, SILENT
-from .cluster import Client, Cluster, servers
+from .cluster import Client
 
 WANTED = {
     "appendonly": "yes",
@@ -15,7 +15,7 @@ async def durability(client: Client) -> tuple[bool | None, str]:
     """Whether every vote is on disk before its reply (``None`` if unknown), and a sentence that explains it."""
     wrong: dict[str, str] = {}
     try:
-        for server in await servers(client):
+        for server in await client.nodes():
             for name, value in WANTED.items():
                 answer: dict[str, str] = await server.config_get(name)  # type: ignore[assignment]
                 if answer.get(name) != value:
@@ -24,7 +24,7 @@ async def durability(client: Client) -> tuple[bool | None, str]:
         return None, f"Redis does not say ({type(error).__name__})"
     if not wrong:
         failover = ", and a failover to a replica may lose the last ones"
-        replicated = isinstance(client, Cluster) and client.replicated
+        replicated = client.replicated
         return (
             True,
             "Redis writes each vote to disk before it answers (appendfsync always)" + failover * replicated,

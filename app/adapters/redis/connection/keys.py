@@ -3,9 +3,12 @@
 from typing import NamedTuple
 from zlib import crc32
 
-from .pipe import bulk
-
 REMEMBERED = 50_000
+
+
+def bulk(value: bytes) -> bytes:
+    """Encode one argument of a command in the Redis protocol (RESP)."""
+    return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
 class Route(NamedTuple):

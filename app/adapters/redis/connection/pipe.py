@@ -9,13 +9,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from .cluster import Client, Cluster, node_of
+from .cluster import Client
 from .cluster_pipeline import MOVED, Moving
-
-
-def bulk(value: bytes) -> bytes:
-    """Encode one argument of a command in the Redis protocol (RESP)."""
-    return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
 class Pipe:
@@ -34,7 +29,7 @@ class Pipe:
         is never read as the reply to another command.
         """
         if self._connection is None:
-            server = await node_of(self._client, self._key)
+            server = await self._client.node(self._key)
             self._connection = server.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             await self._connection.send_packed_command(commands, check_health=False)
@@ -45,18 +40,14 @@ class Pipe:
                 except ResponseError as error:
                     replies.append(error)
         except BaseException:
-            self._doubt()
+            self._client.doubt(self._key)
             await self.close()
             raise
         if any(isinstance(reply, MOVED) for reply in replies):
-            self._doubt()
+            self._client.doubt(self._key)
             await self.close()
             replies = [Moving(str(reply)) if isinstance(reply, MOVED) else reply for reply in replies]
         return replies
-
-    def _doubt(self) -> None:
-        if isinstance(self._client, Cluster):
-            self._client.doubt(self._key)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from redis.exceptions import NoScriptError
 
-from .cluster import Client, Cluster, node_of
+from .cluster import Client
 
 _FOLDER = Path(__file__).parent.parent / "scripts"
 _PRELUDE = (_FOLDER / "prelude.lua").read_text() + (_FOLDER / "kinds.lua").read_text()
@@ -22,9 +22,8 @@ class Scripts:
 
     async def load(self, key: str) -> None:
         """Load all scripts on the server of ``key``. Repeat after ``NoScriptError`` (a restarted or different server)."""
-        server = await node_of(self._client, key)
-        name = "member" if isinstance(self._client, Cluster) else "server"
-        name_of_server = (_FOLDER / f"{name}.lua").read_text()
+        server = await self._client.node(key)
+        name_of_server = (_FOLDER / f"{self._client.identity_script}.lua").read_text()
         for path in sorted(_FOLDER.glob("*.lua")):
             if path.stem in _PREFIXES:
                 continue

@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 
 from ....domain.ballots import Ballot, Receipt
-from ..connection.keys import Keys
-from ..connection.pipe import bulk
+from ..connection.keys import Keys, bulk
 
 DEADLINE_SECONDS = 3.0
 SETTLED_SECONDS = 0.25

@@ -13,7 +13,7 @@ from ....domain.errors import unavailable
 from ....domain.layout import LAYOUT
 from ....utils import logger
 from ..connection.client import REFUSED, SILENT
-from ..connection.cluster import Client, Cluster, node_of, servers
+from ..connection.cluster import Client
 from ..connection.durability import durability
 from ..connection.keys import Keys
 from ..connection.scripts import Scripts
@@ -61,14 +61,14 @@ class RedisFences:
         if not safe:
             return False
         try:
-            for server in await servers(self._client):
+            for server in await self._client.nodes():
                 info: Any = await server.info("replication")
                 alone = info.get("role") == "master" and info.get("connected_slaves") == 0
                 if not alone or str(info.get("master_replid2", 0)).strip("0"):
                     return False
         except (*SILENT, *REFUSED):
             return False
-        return not (isinstance(self._client, Cluster) and self._client.replicated)
+        return not self._client.replicated
 
     async def rewrite_aof(self, partition: int) -> None:
         """Rewrite the append-only file once after each start of the server.
@@ -79,7 +79,7 @@ class RedisFences:
         until = time.monotonic() + REWRITE_SECONDS
         refused: Exception | None = None
         try:
-            server = await node_of(self._client, self._keys.fence(partition))
+            server = await self._client.node(self._keys.fence(partition))
             while True:
                 info: Any = await server.info("persistence")
                 if not info["aof_enabled"] or info["aof_last_rewrite_time_sec"] >= 0:

@@ -15,7 +15,7 @@ from ....ports.ledger import TryAgain
 from ....utils import logger
 from ..connection.client import REFUSED, SILENT
 from ..connection.clock import RedisClock
-from ..connection.cluster import Client, Cluster
+from ..connection.cluster import Client
 from ..connection.keys import Keys
 from ..connection.pipe import Pipe
 from ..connection.scripts import Scripts
@@ -66,7 +66,7 @@ class RedisLedger:
 
         self.batcher: Batcher | Partitions = (
             Partitions(batcher, keys, queued_ballots)
-            if isinstance(client, Cluster)
+            if client.independent_partitions
             else batcher("", queued_ballots)
         )
         self._verifying: dict[int, asyncio.Task[None]] = {}

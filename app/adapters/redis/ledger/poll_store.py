@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from ....domain.ballots import BallotRow, PollChange
 from ....domain.errors import unavailable
 from ..connection.client import REFUSED, SILENT
-from ..connection.cluster import Client, node_of, servers
+from ..connection.cluster import Client
 from ..connection.keys import Keys
 from ..connection.scripts import Scripts
 from .codec import unpack_ballots
@@ -28,7 +28,7 @@ class RedisPollStore:
         tag = "{p*}" if partition is None else self._keys.tag(partition)
         found: Any
         try:
-            for server in await (servers(self._client) if partition is None else self._server(tag)):
+            for server in await self._servers(partition):
                 cursor: Any = None
                 while cursor != 0:
                     cursor, found = await server.scan(cursor or 0, match=f"{tag}:poll:*", count=CHUNK)
@@ -110,8 +110,10 @@ class RedisPollStore:
     def partition(self, poll_id: str) -> int:
         return self._keys.partition(poll_id)
 
-    async def _server(self, tag: str) -> list[Redis]:
-        return [await node_of(self._client, tag)]
+    async def _servers(self, partition: int | None) -> list[Redis]:
+        if partition is None:
+            return await self._client.nodes()
+        return [await self._client.node(self._keys.tag(partition))]
 
     async def _run(self, script: str, keys: list[str], args: list[str | bytes | int]) -> Any:
         try:

@@ -1,19 +1,13 @@
 """The vote log: one stream per partition and generation, read with ``XREAD`` without consumer groups."""
 
-import asyncio
-import time
 from collections.abc import Mapping
-from typing import Any
 
 from ....domain.ballots import LogEntry
 from ....domain.errors import unavailable
 from ..connection.client import REFUSED, SILENT
-from ..connection.cluster import Client, Cluster
+from ..connection.cluster import Client
 from ..connection.keys import Keys
 from ..connection.scripts import Scripts
-
-POLL_SECONDS = 0.05
-"""Polling interval in a cluster, where no command can block on several slots."""
 
 
 class RedisVoteLog:
@@ -27,41 +21,18 @@ class RedisVoteLog:
     async def read(
         self, offsets: Mapping[int, tuple[int, str]], count: int, block_ms: int
     ) -> dict[int, list[LogEntry]]:
-        streams: dict[Any, Any] = {
-            self._keys.log(partition, gen): last for partition, (gen, last) in offsets.items()
-        }
+        streams = {self._keys.log(partition, gen): last for partition, (gen, last) in offsets.items()}
         partitions = {self._keys.log(p, gen).encode(): p for p, (gen, _) in offsets.items()}
         try:
-            if isinstance(self._client, Cluster):
-                reply: Any = await self._poll(self._client, streams, count, block_ms)
-            else:
-                reply = await self._client.xread(streams, count=count, block=block_ms or None)
+            reply = await self._client.read_streams(streams, count, block_ms)
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
         return {
             partitions[stream]: [
                 LogEntry(entry_id.decode(), fields.get(b"e", b"")) for entry_id, fields in entries
             ]
-            for stream, entries in reply or []
+            for stream, entries in reply
         }
-
-    async def _poll(
-        self, cluster: Cluster, streams: Mapping[str, str], count: int, block_ms: int
-    ) -> list[Any]:
-        """A reply like that of ``XREAD``. Logs of unreachable nodes are left out; raises if no node is reachable."""
-        until = time.monotonic() + block_ms / 1000
-        while True:
-            pipe = cluster.pipeline()
-            for stream, last in streams.items():
-                pipe.xread({stream: last}, count=count)
-            replies = await pipe.execute(raise_on_error=False)
-            failures = [reply for reply in replies if isinstance(reply, Exception)]
-            if len(failures) == len(replies):
-                raise failures[0]
-            found = [pair for reply in replies if not isinstance(reply, Exception) for pair in reply or []]
-            if found or time.monotonic() >= until:
-                return found
-            await asyncio.sleep(POLL_SECONDS)
 
     async def trim(self, partition: int, generation: int, bound: str) -> None:
         milliseconds, _, number = bound.partition("-")

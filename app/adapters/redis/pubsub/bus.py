@@ -6,7 +6,6 @@ and listeners are told to reload what they may have missed.
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 
@@ -15,7 +14,7 @@ from redis.asyncio.client import PubSub
 from ....domain.errors import unavailable
 from ....utils import logger
 from ..connection.client import ANSWER_SECONDS, REFUSED, SILENT
-from ..connection.cluster import Client, Cluster
+from ..connection.cluster import Client
 from ..connection.keys import Keys
 
 PING_SECONDS = 1.0
@@ -92,7 +91,7 @@ class RedisBus:
                 pubsub = await self._open()
                 await self._listen(pubsub)
             except (*SILENT, *REFUSED) as error:
-                if isinstance(self._client, Cluster) and self._shard:
+                if self._shard:
                     self._client.doubt(self._shard)
                 if not self.deaf:
                     pause = BACKOFF_SECONDS[0]
@@ -110,9 +109,7 @@ class RedisBus:
             pause = min(pause * 2, most)
 
     async def _open(self) -> PubSub:
-        client = self._client
-        if isinstance(client, Cluster):
-            client = await client.at(self._shard) if self._shard else random.choice(await client.masters())
+        client = await (self._client.node(self._shard) if self._shard else self._client.any_node())
         return client.pubsub()
 
     async def _subscribe(self, pubsub: PubSub, *channels: str) -> None:
