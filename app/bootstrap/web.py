@@ -18,8 +18,7 @@ from ..adapters.redis.budgets import RedisBudgets
 from ..adapters.redis.connection.cluster import open_client
 from ..adapters.redis.connection.durability import durability
 from ..adapters.redis.connection.topology import is_cluster
-from ..adapters.redis.ledger.codec import parse_state
-from ..adapters.redis.pubsub.bus import RedisBus
+from ..adapters.redis.pubsub.bus import RedisBus, RedisFeeds
 from ..adapters.redis.pubsub.sharded_bus import ShardedBus
 from ..domain.budgets import BudgetName, Rate
 from ..domain.cursors import Cursors
@@ -150,9 +149,8 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         broadcaster = Broadcaster(
             ledger,
             stores.reader,
-            bus,
+            RedisFeeds(bus, stores.keys),
             clock,
-            parse_state,
             instance=new_id(),
             tick_seconds=settings.tick_ms / 1000,
             silence_seconds=settings.viewer_silence_seconds,

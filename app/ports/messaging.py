@@ -3,6 +3,10 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from msgspec import Struct
+
+from ..domain.ballots import PollState
+
 Message = tuple[bytes, bytes]
 
 
@@ -27,16 +31,26 @@ class Topic(Protocol):
 class Bus(Protocol):
     """Messages between instances. Lossy: who listens must read anew after every reconnect."""
 
-    async def subscribe(self, channel: str, on_message: Callable[[bytes], None]) -> None:
-        """Returns when the server has confirmed it."""
-
-    async def unsubscribe(self, channel: str) -> None: ...
-
     async def publish(self, channel: str, payload: bytes) -> None: ...
 
-    def feed_channel(self, poll_id: str) -> str: ...
 
-    def handle(self, channel: str, on_message: Callable[[bytes], None]) -> None:
-        """Listen to a channel for the whole life of the process, from the first connection on."""
+class ViewerCount(Struct, frozen=True):
+    """How many viewers of a poll an instance has. ``hello``: the others are asked to announce theirs."""
 
-    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None: ...
+    instance: str
+    viewers: int
+    hello: bool
+
+
+class Feeds(Protocol):
+    """What instances hear of a poll: its states, published with every change, and the viewers of other instances. Lossy."""
+
+    async def subscribe(self, poll_id: str, on_message: Callable[[PollState | ViewerCount], None]) -> None:
+        """Returns when the server has confirmed it."""
+
+    async def unsubscribe(self, poll_id: str) -> None: ...
+
+    async def announce(self, poll_id: str, count: ViewerCount) -> None: ...
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """``callback`` reads what may have been missed."""

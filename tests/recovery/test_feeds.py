@@ -6,8 +6,7 @@ from contextlib import suppress
 import pytest
 
 from app.adapters.redis.connection.cluster import open_client
-from app.adapters.redis.ledger.codec import parse_state
-from app.adapters.redis.pubsub.bus import RedisBus
+from app.adapters.redis.pubsub.bus import RedisBus, RedisFeeds
 from app.services.rooms import broadcaster as module
 from app.services.rooms.broadcaster import Broadcaster
 from tests.recovery.site import Site
@@ -26,9 +25,8 @@ async def test_no_feed_is_given_up_under_a_subscriber(site: Site, monkeypatch: p
         broadcaster = Broadcaster(
             stores.ledger,
             stores.reader,
-            bus,
+            RedisFeeds(bus, stores.keys),
             stores.clock,
-            parse_state,
             instance="one",
             tick_seconds=0.1,
             silence_seconds=0.003,

@@ -7,7 +7,7 @@ only the newest; its cost does not depend on how many vote.
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from ...domain.errors import PollroomError, unavailable
 from ...domain.polls import Rules
 from ...ports.clock import Clock
 from ...ports.ledger import Ledger
-from ...ports.messaging import Bus
+from ...ports.messaging import Feeds, ViewerCount
 from ...utils import logger
 from ..polls.poll_reader import PollReader, Reading
 from .feed import Feed, Publication
@@ -39,9 +39,8 @@ class Broadcaster:
         self,
         ledger: Ledger,
         reader: PollReader,
-        bus: Bus,
+        pubsub: Feeds,
         clock: Clock,
-        parse_state: Callable[[str, Sequence[object]], PollState],
         *,
         instance: str,
         tick_seconds: float,
@@ -50,10 +49,9 @@ class Broadcaster:
         """``instance``: this process, unlike any other. ``silence_seconds``: an instance silent for so long has no viewers."""
         self._ledger = ledger
         self._reader = reader
-        self._bus = bus
+        self._pubsub = pubsub
         self._clock = clock
-        self._parse_state = parse_state
-        self._presence = Presence(bus, instance)
+        self._presence = Presence(pubsub, instance)
         self._tick = tick_seconds
         self._silence = silence_seconds
         self._feeds: dict[str, Feed] = {}
@@ -66,7 +64,7 @@ class Broadcaster:
         self.rooms: list[Rooms[Any, Any]] = []
         # For operators: kind of message -> sockets that it was for.
         self.delivered: Counter[str] = Counter()
-        bus.on_reconnect(self.resync)
+        pubsub.on_reconnect(self.resync)
 
     @property
     def feeds(self) -> int:
@@ -142,24 +140,21 @@ class Broadcaster:
 
     async def _open(self, poll_id: str, reading: Reading) -> Feed:
         feed = Feed(reading.rules, reading.state, self._silence, self._reader.view)
-        await self._bus.subscribe(
-            self._bus.feed_channel(poll_id), lambda payload: self._on_message(feed, payload)
-        )
+        await self._pubsub.subscribe(poll_id, lambda message: self._on_message(feed, message))
         self._feeds[poll_id] = feed
         self._set_timer(feed)
         await self._presence.announce(feed.viewers, hello=True)
         return feed
 
-    def _on_message(self, feed: Feed, payload: bytes) -> None:
-        message = msgspec.msgpack.decode(payload)
-        if message[0] == "viewers":
+    def _on_message(self, feed: Feed, message: PollState | ViewerCount) -> None:
+        if isinstance(message, ViewerCount):
             changed, asked = self._presence.on_announcement(feed.viewers, message)
             if changed:
                 self._mark_dirty(feed)
             if asked:
                 self._spawn(self._presence.announce(feed.viewers))
             return
-        self._merge(feed, self._parse_state(feed.poll_id, message))
+        self._merge(feed, message)
 
     def _merge(self, feed: Feed, state: PollState, rules: Rules | None = None) -> None:
         """Take a state over unless the feed has that or a newer one."""
@@ -275,7 +270,7 @@ class Broadcaster:
             elif time.monotonic() - feed.viewers.empty_since > KEEP_FEED_SECONDS:
                 del self._feeds[feed.poll_id]
                 feed.cancel_timer()
-                await self._bus.unsubscribe(self._bus.feed_channel(feed.poll_id))
+                await self._pubsub.unsubscribe(feed.poll_id)
 
     async def _forget_viewers(self) -> None:
         """Those of instances that no longer say how many."""

@@ -2,14 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
-
-import msgspec
 
 from ...domain.errors import PollroomError
-from ...ports.messaging import Bus
+from ...ports.messaging import Feeds, ViewerCount
 
 ANNOUNCE_SHARE, FORGET_SHARE, CHECK_SHARE = 1 / 3, 5 / 6, 1 / 15
 """Shares of ``VIEWER_SILENCE_SECONDS``. One message may be lost; who was killed is forgotten before the whole is over."""
@@ -63,25 +60,23 @@ class Viewers:
 class Presence:
     """What this instance and the others tell each other. ``instance``: this process, unlike any other."""
 
-    def __init__(self, bus: Bus, instance: str) -> None:
-        self._bus = bus
+    def __init__(self, feeds: Feeds, instance: str) -> None:
+        self._feeds = feeds
         self._instance = instance
 
     async def announce(self, viewers: Viewers, *, hello: bool = False) -> None:
         """``hello``: the others say theirs. Where it does not go out, it is said again."""
         viewers.announced = viewers.here
-        message = msgspec.msgpack.encode(("viewers", self._instance, viewers.here, hello))
         try:
-            await self._bus.publish(self._bus.feed_channel(viewers.poll_id), message)
+            await self._feeds.announce(viewers.poll_id, ViewerCount(self._instance, viewers.here, hello))
         except PollroomError:
             viewers.announced = -1
 
-    def on_announcement(self, viewers: Viewers, message: Sequence[Any]) -> tuple[bool, bool]:
+    def on_announcement(self, viewers: Viewers, count: ViewerCount) -> tuple[bool, bool]:
         """Whether the total changed, and whether ours was asked for."""
-        _, instance, count, hello = message
-        if instance == self._instance:
+        if count.instance == self._instance:
             return False, False
-        return viewers.update_instance(instance, count), hello
+        return viewers.update_instance(count.instance, count.viewers), count.hello
 
     async def leave(self, rooms: Iterable[Viewers]) -> None:
         """Nobody is here any more: others need not wait for the tick that would say so, nor for the silence."""

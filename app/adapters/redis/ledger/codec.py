@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 
-from ....domain.ballots import BallotRow, CurrentVote, LoadedBallots, PollState
-from ....domain.poll_kinds import VOTERS
+from ....domain.ballots import BallotRow, CurrentVote, LoadedBallots
 from ....domain.polls import LEDGER_RULES, Rules
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -72,31 +71,6 @@ def unpack_ballots(
             )
         )
     return rows
-
-
-def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
-    """Decode the ``state`` that scripts return and publish."""
-    flat = iter(raw[12])
-    counts = {name: int(n) for name, n in zip(flat, flat, strict=True)}
-    voters = counts.pop(VOTERS, 0)
-    now, epoch, seq, version, owner, opens, closes, opened, closed, deleted, draft, accepted = raw[:12]
-    return PollState(
-        poll_id=poll_id,
-        now=now,
-        epoch=epoch,
-        seq=seq,
-        version=version,
-        owner_id=owner,
-        opens=opens,
-        closes=closes,
-        opened=opened,
-        closed=closed,
-        deleted=deleted,
-        draft=draft,
-        accepted=accepted,
-        voters=voters,
-        counts=counts,
-    )
 
 
 def parse_vote(raw: Mapping[int, Any] | Sequence[Any]) -> CurrentVote:

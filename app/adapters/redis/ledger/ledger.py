@@ -18,12 +18,13 @@ from ..connection.clock import RedisClock
 from ..connection.cluster import Client
 from ..connection.keys import Keys
 from ..connection.pipe import Pipe
+from ..connection.poll_state import parse_state
 from ..connection.scripts import Scripts
 from .ballot_queue import Load
 from .batch import Counts
 from .batcher import Batcher
 from .cluster_batcher import Partitions
-from .codec import pack_ballots, pack_rules, parse_state, parse_vote
+from .codec import pack_ballots, pack_rules, parse_vote
 
 LEASE_MS = 5_000
 GIVE_UP_SECONDS = 3.0

@@ -8,14 +8,19 @@ and listeners are told to reload what they may have missed.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
+import msgspec
 from redis.asyncio.client import PubSub
 
+from ....domain.ballots import PollState
 from ....domain.errors import unavailable
+from ....ports.messaging import ViewerCount
 from ....utils import logger
 from ..connection.client import ANSWER_SECONDS, REFUSED, SILENT
 from ..connection.cluster import Client
 from ..connection.keys import Keys
+from ..connection.poll_state import parse_state
 
 PING_SECONDS = 1.0
 PONG_SECONDS = 2.0
@@ -40,9 +45,6 @@ class RedisBus:
         self._listeners: list[Callable[[], Awaitable[None]]] = []
         self._pubsub: PubSub | None = None
         self.deaf = True
-
-    def feed_channel(self, poll_id: str) -> str:
-        return self._keys.feed(poll_id)
 
     def handle(self, channel: str, on_message: Callable[[bytes], None]) -> None:
         """Subscribe to a channel on every connection. Add at least one channel before ``run``."""
@@ -168,3 +170,43 @@ class RedisBus:
                 await listener()
             except Exception as error:
                 _log.warning("reload after reconnect failed", error=repr(error)[:200])
+
+
+class Subscriptions(Protocol):
+    """``RedisBus`` or ``ShardedBus``."""
+
+    async def subscribe(self, channel: str, on_message: Callable[[bytes], None]) -> None: ...
+
+    async def unsubscribe(self, channel: str) -> None: ...
+
+    async def publish(self, channel: str, payload: bytes) -> None: ...
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None: ...
+
+
+class RedisFeeds:
+    """The feeds port on a bus. Scripts publish states; instances publish ``["viewers", instance, count, hello]``."""
+
+    def __init__(self, bus: Subscriptions, keys: Keys) -> None:
+        self._bus = bus
+        self._keys = keys
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
+        self._bus.on_reconnect(callback)
+
+    async def subscribe(self, poll_id: str, on_message: Callable[[PollState | ViewerCount], None]) -> None:
+        def decode(payload: bytes) -> None:
+            message = msgspec.msgpack.decode(payload)
+            if message[0] == "viewers":
+                on_message(ViewerCount(*message[1:4]))
+            else:
+                on_message(parse_state(poll_id, message))
+
+        await self._bus.subscribe(self._keys.feed(poll_id), decode)
+
+    async def unsubscribe(self, poll_id: str) -> None:
+        await self._bus.unsubscribe(self._keys.feed(poll_id))
+
+    async def announce(self, poll_id: str, count: ViewerCount) -> None:
+        payload = msgspec.msgpack.encode(("viewers", count.instance, count.viewers, count.hello))
+        await self._bus.publish(self._keys.feed(poll_id), payload)
