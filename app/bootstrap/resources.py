@@ -128,7 +128,7 @@ class Resources:
         days = self.settings.retention_days
         if days is None:
             return None
-        return Retention(self.database, self.ledger, self.shelf, self.clock, days * 86_400)
+        return Retention(self.database, self.ledger, self.poll_store, self.clock, days * 86_400)
 
     def recounter(self) -> Recounter:
         return Recounter(self.database, self.ledger, self.restorer)

@@ -33,6 +33,14 @@ class Bus(Protocol):
 
     async def publish(self, channel: str, payload: bytes) -> None: ...
 
+    def channel(self, name: str) -> str:
+        """A channel for all instances. ``name`` is the ID of no poll."""
+
+    def handle(self, channel: str, on_message: Callable[[bytes], None]) -> None:
+        """Listen to a channel for the whole life of the process, from the first connection on."""
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None: ...
+
 
 class ViewerCount(Struct, frozen=True):
     """How many viewers of a poll an instance has. ``hello``: the others are asked to announce theirs."""

@@ -20,7 +20,7 @@ class DeckHints:
         self._bus = bus
         self._reader = reader
         self.on_change: Callable[[str], None] = lambda _: None
-        self._channel = bus.feed_channel(NAME)  # no poll has this id
+        self._channel = bus.channel(NAME)
         bus.handle(self._channel, self._on_hint)
         bus.on_reconnect(reader.missed_decks)
 
@@ -28,10 +28,10 @@ class DeckHints:
         """After the commit. ``deck_of``: polls whose deck has changed."""
         self._reader.set_decks(deck_of)
         with suppress(PollroomError):
-            await self._bus.publish(self._channel, msgspec.msgpack.encode((deck_id, deck_of)))
+            await self._bus.publish(self._channel, msgspec.json.encode((deck_id, deck_of)))
         self.on_change(deck_id)
 
     def _on_hint(self, payload: bytes) -> None:
-        deck_id, deck_of = msgspec.msgpack.decode(payload)
+        deck_id, deck_of = msgspec.json.decode(payload)
         self._reader.set_decks(deck_of)
         self.on_change(deck_id)

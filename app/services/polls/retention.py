@@ -63,13 +63,13 @@ class Retention:
                 if rules is None:
                     return False
                 # Nobody may be reading the ballots into the ledger: moved rows would count twice.
-                held = await self._ledger.hold(poll_id)
+                lease = await self._ledger.lease(poll_id)
                 try:
                     left = await model.anonymize_chunk(q, rules, CHUNK)
                 except BaseException:
-                    await self._ledger.release(held)
+                    await self._ledger.release(lease)
                     raise
-            await self._ledger.release(held)
+            await self._ledger.release(lease)
             if not left:
                 return True
             await asyncio.sleep(PAUSE_SECONDS)

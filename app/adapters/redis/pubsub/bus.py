@@ -46,6 +46,9 @@ class RedisBus:
         self._pubsub: PubSub | None = None
         self.deaf = True
 
+    def channel(self, name: str) -> str:
+        return self._keys.feed(name)
+
     def handle(self, channel: str, on_message: Callable[[bytes], None]) -> None:
         """Subscribe to a channel on every connection. Add at least one channel before ``run``."""
         self._handlers[channel] = on_message

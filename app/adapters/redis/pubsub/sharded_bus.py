@@ -31,6 +31,9 @@ class ShardedBus:
         """Whether every connection is lost. If only some nodes are unreachable, their polls accept no votes on any instance."""
         return self._plain.deaf and all(shard.deaf for shard in self._shards)
 
+    def channel(self, name: str) -> str:
+        return self._keys.feed(name)
+
     def handle(self, channel: str, on_message: Callable[[bytes], None]) -> None:
         """Subscribe to a channel on every connection. Add at least one channel before ``run``."""
         self._bus(channel).handle(channel, on_message)
