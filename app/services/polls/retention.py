@@ -28,11 +28,11 @@ class Retention:
     """``seconds``: how long after its close a poll's ballots keep their voters, and so on."""
 
     def __init__(
-        self, database: Database, ledger: Ledger, shelf: PollStore, clock: Clock, seconds: float
+        self, database: Database, ledger: Ledger, store: PollStore, clock: Clock, seconds: float
     ) -> None:
         self._database = database
         self._ledger = ledger
-        self._shelf = shelf
+        self._store = store
         self._clock = clock
         self._ms = round(seconds * 1000)
         self._round_seconds = min(ROUND_SECONDS, max(0.5, seconds / 10))
@@ -102,9 +102,9 @@ class Retention:
 
     async def _unloaded(self, poll_id: str) -> bool:
         """Whether Redis does not hold the poll. False while it has log entries that SQL lacks."""
-        partition = self._shelf.partition(poll_id)
+        partition = self._store.partition(poll_id)
         offset = await ballots.offset(self._database, READER, partition)
         if offset is None:
             return False
-        await self._shelf.unload(poll_id, offset.generation, offset.last_id, 0)
+        await self._store.unload(poll_id, offset.generation, offset.last_id, 0)
         return not await self._ledger.peek([poll_id])
