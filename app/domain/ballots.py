@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
+from .log_position import LogPosition
 from .polls import PollView, Status
 from .values import Camel, rfc3339
 
@@ -97,7 +98,7 @@ class Lease(Struct, frozen=True):
 class LogEntry(Struct, frozen=True):
     """One entry of the vote log, as it is and undecoded: ``id`` is the stream's, ``payload`` msgpack."""
 
-    id: str
+    id: LogPosition
     payload: bytes
 
 

@@ -14,6 +14,7 @@ from ..domain.ballots import (
     PollState,
     Receipt,
 )
+from ..domain.log_position import LogPosition
 from ..domain.polls import Rules
 
 
@@ -76,8 +77,8 @@ class FenceState(Protocol):
     def generation(self) -> int: ...
 
     @property
-    def trimmed(self) -> str:
-        """The last entry of this generation that was dropped from the log, ``0-0`` for none."""
+    def trimmed(self) -> LogPosition:
+        """The last entry of this generation that was dropped from the log, ``NOTHING`` if none was."""
 
     @property
     def ledger(self) -> str | None:
@@ -118,7 +119,7 @@ class PollStore(Protocol):
     async def drop(self, poll_id: str, seq: int) -> bool:
         """Remove a poll whose seq is below this one; never while votes are taken in its partition."""
 
-    async def unload(self, poll_id: str, generation: int, last_id: str, idle_seconds: int) -> bool:
+    async def unload(self, poll_id: str, generation: int, last_id: LogPosition, idle_seconds: int) -> bool:
         """Let go of a poll that nobody asked for so long, and of which SQL (at ``last_id``) has everything."""
 
     def ballots(self, poll_id: str, epoch: int) -> AsyncIterator[list[BallotRow]]:

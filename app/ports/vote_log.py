@@ -4,23 +4,24 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ..domain.ballots import LogEntry
+from ..domain.log_position import LogPlace, LogPosition
 
 
 class VoteLog(Protocol):
     """The log of one partition after another, as the worker reads it."""
 
     async def read(
-        self, offsets: Mapping[int, tuple[int, str]], count: int, block_ms: int
+        self, offsets: Mapping[int, LogPlace], count: int, block_ms: int
     ) -> dict[int, list[LogEntry]]:
-        """Entries after ``offsets`` (partition -> generation, last id), at most ``count`` a partition."""
+        """Entries after ``offsets`` (by partition), at most ``count`` a partition."""
 
-    async def trim(self, partition: int, generation: int, bound: str) -> None:
+    async def trim(self, partition: int, generation: int, bound: LogPosition) -> None:
         """Drop entries up to and with ``bound``."""
 
     async def discard(self, partition: int, generation: int) -> None:
         """Remove the log of a generation that has ended, once it is stored."""
 
-    async def last_id(self, partition: int, generation: int) -> str: ...
+    async def last_id(self, partition: int, generation: int) -> LogPosition: ...
 
     async def length(self, generations: Mapping[int, int]) -> int:
         """Entries in the logs of these generations (by partition) together."""

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from ..domain.ballots import BallotRow, PollChange, option_ids
+from ..domain.log_position import LogPosition
 from ..domain.values import new_id
 from ..ports.database import Queries
 
@@ -23,7 +24,7 @@ class Offset(Struct, frozen=True):
 
     partition: int
     generation: int
-    last_id: str
+    last_id: LogPosition
     fencing: str | None
     lease_owner: str | None
     lease_until: int | None
@@ -73,27 +74,42 @@ async def ballots_after(q: Queries, poll_id: str, voter_id: str, limit: int) -> 
     return ballots
 
 
+def _offset(row: dict[str, Any]) -> Offset:
+    return Offset(**{**row, "last_id": LogPosition.parse(row["last_id"])})
+
+
 async def offset(q: Queries, reader: str, partition: int) -> Offset | None:
     row = await q.one("offset.find", reader=reader, partition=partition)
-    return None if row is None else Offset(**row)
+    return None if row is None else _offset(row)
 
 
 async def lock_offset(q: Queries, reader: str, partition: int) -> Offset | None:
     """Like ``offset``, in a transaction: the worker and the verifier wait until it ends."""
     row = await q.one("offset.lock", reader=reader, partition=partition)
-    return None if row is None else Offset(**row)
+    return None if row is None else _offset(row)
 
 
 async def offsets(q: Queries, reader: str) -> list[Offset]:
-    return [Offset(**row) for row in await q.all("offset.all", reader=reader)]
+    return [_offset(row) for row in await q.all("offset.all", reader=reader)]
 
 
 async def advance(
-    q: Queries, reader: str, partition: int, generation: int, old: str, new: str, entries: int = 0
+    q: Queries,
+    reader: str,
+    partition: int,
+    generation: int,
+    old: LogPosition,
+    new: LogPosition,
+    entries: int = 0,
 ) -> bool:
     """Compare and set, past so many entries; false where it is no longer ``old`` or the generation has moved on."""
     matched = await q.run(
-        "offset.advance", reader=reader, partition=partition, generation=generation, old_id=old, last_id=new
+        "offset.advance",
+        reader=reader,
+        partition=partition,
+        generation=generation,
+        old_id=str(old),
+        last_id=str(new),
     )
     if matched and entries:
         await q.run("reader.count", reader=reader, partition=partition, entries=entries)
@@ -101,7 +117,7 @@ async def advance(
 
 
 async def fence(
-    q: Queries, reader: str, partition: int, generation: int, last_id: str, fencing: str | None
+    q: Queries, reader: str, partition: int, generation: int, last_id: LogPosition, fencing: str | None
 ) -> None:
     """``fencing``: run id of the server whose fence is about to be written, none when it is."""
     await q.run(
@@ -109,7 +125,7 @@ async def fence(
         reader=reader,
         partition=partition,
         generation=generation,
-        last_id=last_id,
+        last_id=str(last_id),
         fencing=fencing,
     )
 

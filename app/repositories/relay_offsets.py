@@ -1,11 +1,12 @@
 """The queries of ``sql/queries/relay.sql``: readers of the vote log beside SQL, and what they have sent on."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
 from ..domain.ballots import BallotRow
+from ..domain.log_position import LogPosition
 from ..ports.database import Queries
 
 SQL: Final = "sql"
@@ -21,7 +22,7 @@ class Position(Struct, frozen=True):
     reader: str
     partition: int
     generation: int
-    last_id: str
+    last_id: LogPosition
     passed: int
     gap: int
 
@@ -34,14 +35,18 @@ class Behind(Struct, frozen=True):
     sent: int
 
 
+def _position(row: Mapping[str, Any]) -> Position:
+    return Position(**{**row, "last_id": LogPosition.parse(row["last_id"])})
+
+
 async def positions(q: Queries) -> list[Position]:
-    return [Position(**row) for row in await q.all("reader.all")]
+    return [_position(row) for row in await q.all("reader.all")]
 
 
 async def of_partition(q: Queries, partition: int) -> dict[str, Position]:
     """By reader."""
     rows = await q.all("reader.of_partition", partition=partition)
-    return {row["reader"]: Position(**row) for row in rows}
+    return {row["reader"]: _position(row) for row in rows}
 
 
 async def create(q: Queries, partition: int) -> None:
@@ -49,15 +54,15 @@ async def create(q: Queries, partition: int) -> None:
     await q.run("reader.create", reader=KAFKA, partition=partition)
 
 
-async def advance(q: Queries, at: Position, last_id: str, entries: int) -> bool:
+async def advance(q: Queries, at: Position, last_id: LogPosition, entries: int) -> bool:
     """Compare and set; false where the reader is no longer ``at`` this place, or has lost it."""
     matched = await q.run(
         "reader.advance",
         reader=at.reader,
         partition=at.partition,
         generation=at.generation,
-        old_id=at.last_id,
-        last_id=last_id,
+        old_id=str(at.last_id),
+        last_id=str(last_id),
         entries=entries,
     )
     return matched == 1
@@ -66,19 +71,23 @@ async def advance(q: Queries, at: Position, last_id: str, entries: int) -> bool:
 async def lose(q: Queries, at: Position) -> bool:
     """Compare and set."""
     matched = await q.run(
-        "reader.lose", reader=at.reader, partition=at.partition, generation=at.generation, last_id=at.last_id
+        "reader.lose",
+        reader=at.reader,
+        partition=at.partition,
+        generation=at.generation,
+        last_id=str(at.last_id),
     )
     return matched == 1
 
 
-async def place(q: Queries, partition: int, generation: int, last_id: str, passed: int) -> None:
+async def place(q: Queries, partition: int, generation: int, last_id: LogPosition, passed: int) -> None:
     """Where SQL is, whose offset the transaction has locked."""
     await q.run(
         "reader.place",
         reader=KAFKA,
         partition=partition,
         generation=generation,
-        last_id=last_id,
+        last_id=str(last_id),
         passed=passed,
     )
 
@@ -90,7 +99,7 @@ async def resume(q: Queries, at: Position) -> bool:
         reader=at.reader,
         partition=at.partition,
         generation=at.generation,
-        last_id=at.last_id,
+        last_id=str(at.last_id),
     )
     return matched == 1
 

@@ -5,6 +5,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Final
 
+from ..domain.log_position import LogPlace
 from ..ports.database import Database, Queries
 from ..repositories import ballots as model
 from ..repositories.ballots import Offset
@@ -27,12 +28,10 @@ async def take_free(q: Queries, reader: str, owner: str, now: int) -> set[int]:
     return mine
 
 
-async def take_share(
-    q: Queries, reader: str, owner: str, now: int, partitions: int
-) -> dict[int, tuple[int, str]]:
+async def take_share(q: Queries, reader: str, owner: str, now: int, partitions: int) -> dict[int, LogPlace]:
     """Renew, take what is free, and where that is less than a fair share take from whoever holds the most.
 
-    Of the partitions leased: generation and last id stored.
+    Returns the partitions leased, and how far each is stored.
     """
     until = now + LEASE_MS
     await model.renew_leases(q, reader, owner, until)
@@ -59,7 +58,7 @@ async def take_share(
         counts[holder] -= 1
         if await model.take_lease_from(q, reader, partition, holder, owner, until):
             mine.add(partition)
-    return {p: (offsets[p].generation, offsets[p].last_id) for p in sorted(mine)}
+    return {p: LogPlace(offsets[p].generation, offsets[p].last_id) for p in sorted(mine)}
 
 
 async def give_back(database: Database, reader: str, owner: str) -> None:

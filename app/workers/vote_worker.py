@@ -12,7 +12,7 @@ from typing import Final
 
 from ..domain.ballots import LogEntry
 from ..domain.errors import PollroomError, unavailable
-from ..domain.log_position import entry_order
+from ..domain.log_position import LogPlace, LogPosition
 from ..ports.clock import Clock
 from ..ports.database import Database, Queries
 from ..ports.ledger import TryAgain
@@ -70,7 +70,7 @@ class VoteWorker:
         self._whole: set[int] = set()
         self._at_once = asyncio.Semaphore(AT_ONCE)
         # Generation and last stored ID of each leased partition.
-        self._offsets: dict[int, tuple[int, str]] = {}
+        self._offsets: dict[int, LogPlace] = {}
         self._renew_at = 0.0
         self._resting = Resting()
         self._unstored: dict[int, int] = {}
@@ -106,16 +106,16 @@ class VoteWorker:
         """
         for partition in range(self._partitions):
             await self._restore(partition)
-        targets: dict[tuple[int, int], str] = {}
-        stuck: dict[int, tuple[int, str]] | None = None
+        targets: dict[tuple[int, int], LogPosition] = {}
+        stuck: dict[int, LogPlace] | None = None
         while True:
-            behind: dict[int, tuple[int, str]] = {}
+            behind: dict[int, LogPlace] = {}
             for offset in await model.offsets(self._database, READER):
                 log_of = (offset.partition, offset.generation)
                 if log_of not in targets:
                     targets[log_of] = await self._votes.last_id(*log_of)
-                if entry_order(offset.last_id) < entry_order(targets[log_of]):
-                    behind[offset.partition] = (offset.generation, offset.last_id)
+                if offset.last_id < targets[log_of]:
+                    behind[offset.partition] = LogPlace(offset.generation, offset.last_id)
             if not behind:
                 return
             if behind == stuck:
@@ -188,7 +188,7 @@ class VoteWorker:
                 for batch in batches(entries):
                     generation, last_id = self._offsets[partition]
                     await self._recorder.record(partition, generation, last_id, batch)
-                    self._offsets[partition] = (generation, batch[-1].id)
+                    self._offsets[partition] = LogPlace(generation, batch[-1].id)
                     self._unstored[partition] -= len(batch)
                     await self._trim(partition, generation, batch[-1].id)
             self._resting.worked(partition)
@@ -199,7 +199,7 @@ class VoteWorker:
             self._resting.failed(partition)
             self._note(error)
 
-    async def _trim(self, partition: int, generation: int, last_id: str) -> None:
+    async def _trim(self, partition: int, generation: int, last_id: LogPosition) -> None:
         try:
             bound = await trim_bound(self._database, partition, generation, last_id, self._lag_limit)
             await self._votes.trim(partition, generation, bound)

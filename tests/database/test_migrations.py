@@ -10,6 +10,7 @@ from app.adapters.sql import query_files as sql
 from app.adapters.sql.database import Session, SqlDatabase
 from app.adapters.sql.migrations import MigrationError, lock_name
 from app.domain.errors import PollroomError
+from app.domain.log_position import NOTHING
 from app.repositories import ballots as model
 
 
@@ -30,7 +31,7 @@ async def test_the_first_migrate_makes_everything_and_a_second_nothing(url: str)
         assert await database.partitions() == 3
         await database.check()
         assert await model.offsets(database, "sql") == [
-            model.Offset(p, 1, "0-0", None, None, None) for p in range(3)
+            model.Offset(p, 1, NOTHING, None, None, None) for p in range(3)
         ]
 
 

@@ -8,6 +8,7 @@ import pytest
 from app.adapters.sql.database import SqlDatabase
 from app.domain.ballots import BallotRow, PollChange
 from app.domain.errors import DuplicateKey
+from app.domain.log_position import NOTHING, LogPosition
 from app.domain.poll_kinds import KINDS
 from app.domain.polls import Option, Rules
 from app.domain.users import User
@@ -174,20 +175,20 @@ async def test_leases_are_free_own_expired_or_held(database: SqlDatabase) -> Non
     assert await votes.take_lease_from(database, "sql", 0, "b", "a", 500)
     assert not await votes.take_lease_from(database, "sql", 0, "b", "a", 500)
     assert await votes.renew_leases(database, "sql", "a", 600) == 1
-    assert await votes.offset(database, "sql", 0) == votes.Offset(0, 1, "0-0", None, "a", 600)
+    assert await votes.offset(database, "sql", 0) == votes.Offset(0, 1, NOTHING, None, "a", 600)
     await votes.give_back_leases(database, "sql", "a")
     assert await take("b", 112)
     assert await votes.offset(database, "nobody", 0) is None
 
 
 async def test_offsets_advance_only_from_where_they_are(database: SqlDatabase) -> None:
-    assert await votes.advance(database, "sql", 0, 1, "0-0", "5-1")
-    assert not await votes.advance(database, "sql", 0, 1, "0-0", "6-1")
-    assert not await votes.advance(database, "sql", 0, 2, "5-1", "6-1")
+    assert await votes.advance(database, "sql", 0, 1, NOTHING, LogPosition(5, 1))
+    assert not await votes.advance(database, "sql", 0, 1, NOTHING, LogPosition(6, 1))
+    assert not await votes.advance(database, "sql", 0, 2, LogPosition(5, 1), LogPosition(6, 1))
     async with database.transaction() as q:
         found = await votes.lock_offset(q, "sql", 0)
     assert found is not None
-    assert found.last_id == "5-1"
+    assert found.last_id == LogPosition(5, 1)
 
 
 async def test_dead_letters_are_listed_in_order_and_counted(database: SqlDatabase) -> None:

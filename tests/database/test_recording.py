@@ -11,6 +11,7 @@ import pytest
 from app.adapters.sql.database import Session, SqlDatabase
 from app.domain.ballots import BallotRow, LogEntry
 from app.domain.errors import PollroomError
+from app.domain.log_position import NOTHING, LogPosition
 from app.repositories import ballots as model
 from app.repositories import polls
 from app.services.vote_log.recorder import Recorder, StaleOffset
@@ -20,7 +21,7 @@ BASE = 1_700_000_000_000
 
 
 def entry(number: int, *content: Any) -> LogEntry:
-    return LogEntry(f"{BASE + number}-0", msgspec.msgpack.encode(content))
+    return LogEntry(LogPosition(BASE + number, 0), msgspec.msgpack.encode(content))
 
 
 def ballot(number: int, voter: str, n: int = 1, poll: str = "p", **changes: Any) -> LogEntry:
@@ -46,7 +47,7 @@ def recorder(database: SqlDatabase) -> Recorder:
     return Recorder(database)
 
 
-async def last_id(database: SqlDatabase) -> str:
+async def last_id(database: SqlDatabase) -> LogPosition:
     offset = await model.offset(database, "sql", 0)
     assert offset is not None
     return offset.last_id
@@ -62,7 +63,7 @@ async def test_a_batch_becomes_rows_changes_and_the_offset(database: SqlDatabase
         entry(4, "p", "edit", poll.id, 4, BASE),
         entry(5, "p", "close", poll.id, 5, BASE + 5),
     ]
-    await recorder.record(0, 1, "0-0", entries)
+    await recorder.record(0, 1, NOTHING, entries)
     assert await model.ballots_after(database, poll.id, "", 10) == [
         BallotRow(
             poll.id,
@@ -87,26 +88,26 @@ async def test_a_batch_becomes_rows_changes_and_the_offset(database: SqlDatabase
 async def test_numbers_may_come_as_floats_and_booleans_as_numbers(
     database: SqlDatabase, recorder: Recorder
 ) -> None:
-    await recorder.record(0, 1, "0-0", [entry(1, "b", "p", "v", 1.0, "id", 1, [], 7.0, float(BASE), 0, [])])
+    await recorder.record(0, 1, NOTHING, [entry(1, "b", "p", "v", 1.0, "id", 1, [], 7.0, float(BASE), 0, [])])
     assert await model.ballots_after(database, "p", "", 10) == [
         BallotRow("p", "v", 1, "id", "", 7, 1, BASE, False, "[]")
     ]
 
 
 async def test_a_stale_worker_changes_nothing(database: SqlDatabase, recorder: Recorder) -> None:
-    await recorder.record(0, 1, "0-0", [ballot(1, "v")])
-    for generation, old_id in ((1, "0-0"), (2, f"{BASE + 1}-0")):
+    await recorder.record(0, 1, NOTHING, [ballot(1, "v")])
+    for generation, old_id in ((1, NOTHING), (2, LogPosition(BASE + 1, 0))):
         with pytest.raises(StaleOffset):
             await recorder.record(0, generation, old_id, [ballot(2, "w")])
     assert len(await model.ballots_after(database, "p", "", 10)) == 1
-    assert await last_id(database) == f"{BASE + 1}-0"
+    assert await last_id(database) == LogPosition(BASE + 1, 0)
 
 
 async def test_of_many_workers_with_one_batch_one_stores_it(
     database: SqlDatabase, recorder: Recorder
 ) -> None:
     answers = await asyncio.gather(
-        *(recorder.record(0, 1, "0-0", [ballot(1, "v")]) for _ in range(5)), return_exceptions=True
+        *(recorder.record(0, 1, NOTHING, [ballot(1, "v")]) for _ in range(5)), return_exceptions=True
     )
     assert [type(a).__name__ for a in answers].count("StaleOffset") == 4
     assert [a for a in answers if a is None] == [None]
@@ -133,7 +134,7 @@ async def test_poison_is_buried_and_holds_up_nothing(
 ) -> None:
     entries = [ballot(n, f"v{n:02d}") for n in range(13)]
     entries[at] = LogEntry(entries[at].id, poison)
-    await recorder.record(0, 1, "0-0", entries)
+    await recorder.record(0, 1, NOTHING, entries)
     stored = await model.ballots_after(database, "p", "", 100)
     assert [row.voter_id for row in stored] == [f"v{n:02d}" for n in range(13) if n != at]
     assert await last_id(database) == entries[-1].id
@@ -141,7 +142,11 @@ async def test_poison_is_buried_and_holds_up_nothing(
     assert poll_id == ("p" if b"\xa1p" in poison and poison[:1] != b"\x81" else "")
     (letter,) = await model.dead_letters(database, poll_id, 10)
     assert b64decode(letter["entry"]) == poison
-    assert (letter["entry_id"], letter["partition"], letter["created_at"]) == (entries[at].id, 0, BASE + at)
+    assert (letter["entry_id"], letter["partition"], letter["created_at"]) == (
+        str(entries[at].id),
+        0,
+        BASE + at,
+    )
 
 
 UNFIT: list[dict[str, Any]] = [
@@ -185,17 +190,17 @@ async def test_what_a_column_cannot_hold_is_buried_and_never_altered(
         "earlier": [],
     } | unfit
     payload = msgspec.msgpack.encode(["b"])[1:] + b"".join(map(packed, fields.values()))
-    entries = [ballot(1, "a"), LogEntry(f"{BASE + 2}-0", bytes([0x90 + 1 + len(fields)]) + payload)]
+    entries = [ballot(1, "a"), LogEntry(LogPosition(BASE + 2, 0), bytes([0x90 + 1 + len(fields)]) + payload)]
     async with SqlDatabase(mariadb_url) as database:
         await database.migrate(1)
-        await Recorder(database).record(0, 1, "0-0", [*entries, ballot(3, "z")])
+        await Recorder(database).record(0, 1, NOTHING, [*entries, ballot(3, "z")])
         async with database.transaction() as q:
             assert isinstance(q, Session)
             rows = await q.fetch("SELECT poll_id, voter_id FROM ballots ORDER BY voter_id")
         assert rows == [{"poll_id": "p", "voter_id": "a"}, {"poll_id": "p", "voter_id": "z"}]
         (letter,) = await model.oldest_dead_letters(database, "", 10)
-        assert letter["entry_id"] == entries[1].id
-        assert await last_id(database) == f"{BASE + 3}-0"
+        assert letter["entry_id"] == str(entries[1].id)
+        assert await last_id(database) == LogPosition(BASE + 3, 0)
 
 
 def packed(value: object) -> bytes:
@@ -215,7 +220,7 @@ async def test_a_change_that_its_columns_cannot_hold_is_buried_and_changes_nothi
 ) -> None:
     poll = await add(database, msgspec.structs.replace(rules(), id="p" * 64))
     id, seq, at = unfit
-    await recorder.record(0, 1, "0-0", [entry(1, "p", "close", id.format(id=poll.id), seq, at)])
+    await recorder.record(0, 1, NOTHING, [entry(1, "p", "close", id.format(id=poll.id), seq, at)])
     found = await polls.find(database, poll.id)
     assert found is not None
     assert (found.seq, found.closed_at) == (poll.seq, None)
@@ -226,7 +231,7 @@ async def test_the_largest_that_fits_is_stored_as_it_is(database: SqlDatabase, r
     most = 2**63 - 1
     id, choices = "i" * 64, ["o" * 64] * 100
     await recorder.record(
-        0, 1, "0-0", [entry(1, "b", id, id, most, id, False, choices, most, most, True, [])]
+        0, 1, NOTHING, [entry(1, "b", id, id, most, id, False, choices, most, most, True, [])]
     )
     assert await model.ballots_after(database, id, "", 10) == [
         BallotRow(id, id, most, id, ",".join(choices), most, 1, most, True, "[]")
@@ -234,8 +239,8 @@ async def test_the_largest_that_fits_is_stored_as_it_is(database: SqlDatabase, r
 
 
 async def test_only_poison(database: SqlDatabase, recorder: Recorder) -> None:
-    await recorder.record(0, 1, "0-0", [LogEntry(f"{BASE + n}-0", b"\xc1") for n in range(5)])
-    assert await last_id(database) == f"{BASE + 4}-0"
+    await recorder.record(0, 1, NOTHING, [LogEntry(LogPosition(BASE + n, 0), b"\xc1") for n in range(5)])
+    assert await last_id(database) == LogPosition(BASE + 4, 0)
     assert await model.dead_letters_by_poll(database) == {"": 5}
 
 
@@ -249,23 +254,23 @@ async def test_an_outage_is_not_poison(tmp_path: Path) -> None:
             size = (await connection.fetch("PRAGMA page_count", {}))[0]["page_count"]
             await connection.fetch(f"PRAGMA max_page_count = {size}", {})
         with pytest.raises(PollroomError) as caught:
-            await recorder.record(0, 1, "0-0", entries)
+            await recorder.record(0, 1, NOTHING, entries)
         assert caught.value.code == "UNAVAILABLE"
         assert await model.dead_letters_by_poll(database) == {}
-        assert await last_id(database) == "0-0"
-        await recorder.record(0, 1, "0-0", entries)
+        assert await last_id(database) == NOTHING
+        await recorder.record(0, 1, NOTHING, entries)
         assert len(await model.ballots_after(database, "p", "", 1000)) == 500
 
 
 async def test_a_lock_that_somebody_holds_is_an_outage(mariadb_url: str) -> None:
     async with SqlDatabase(mariadb_url) as database:
         await database.migrate(1)
-        await Recorder(database).record(0, 1, "0-0", [ballot(1, "v")])
+        await Recorder(database).record(0, 1, NOTHING, [ballot(1, "v")])
         async with database.transaction() as q:
             assert isinstance(q, Session)
             await q.fetch("SELECT * FROM ballots FOR UPDATE")
             with pytest.raises(PollroomError) as caught:
-                await Recorder(database).record(0, 1, f"{BASE + 1}-0", [ballot(2, "v", 2)])
+                await Recorder(database).record(0, 1, LogPosition(BASE + 1, 0), [ballot(2, "v", 2)])
         assert caught.value.code == "UNAVAILABLE"
-        assert await last_id(database) == f"{BASE + 1}-0"
+        assert await last_id(database) == LogPosition(BASE + 1, 0)
         assert await model.dead_letters_by_poll(database) == {}

@@ -19,6 +19,7 @@ from app.adapters.redis.ledger.vote_log import RedisVoteLog
 from app.adapters.sql.database import SqlDatabase
 from app.domain.ballots import LogEntry
 from app.domain.errors import PollroomError
+from app.domain.log_position import NOTHING, LogPosition
 from app.repositories import ballots as model
 from app.services.recovery.sql_rebuild import Restorer
 from app.services.vote_log.recorder import Recorder
@@ -171,7 +172,7 @@ async def test_a_new_generation_is_read_from_its_own_log(database: SqlDatabase, 
     await vote(redis, 0, "old")
     worker = await worker_on(database, redis)
     await worker.drain()
-    await model.fence(database, "sql", 0, 2, "0-0", None)
+    await model.fence(database, "sql", 0, 2, NOTHING, None)
     await vote(redis, 0, "new", generation=2)
     async with running(worker):
         await until_stored(database, 2)
@@ -270,9 +271,12 @@ async def test_the_sweep_closes_what_is_due_and_survives_errors(
 
 
 def test_batches_are_bounded_by_rows_and_bytes() -> None:
-    small = [LogEntry(f"{n}-0", b"x") for n in range(2500)]
+    small = [LogEntry(LogPosition(n, 0), b"x") for n in range(2500)]
     assert [len(batch) for batch in batches(small)] == [1000, 1000, 500]
-    large = [LogEntry(f"{n}-0", b"x" * (400 << 10)) for n in range(5)]
+    large = [LogEntry(LogPosition(n, 0), b"x" * (400 << 10)) for n in range(5)]
     assert [len(batch) for batch in batches(large)] == [2, 2, 1]
-    assert [len(batch) for batch in batches([LogEntry("1-0", b"x" * (3 << 20)), small[0]])] == [1, 1]
+    assert [len(batch) for batch in batches([LogEntry(LogPosition(1, 0), b"x" * (3 << 20)), small[0]])] == [
+        1,
+        1,
+    ]
     assert list(batches([])) == []

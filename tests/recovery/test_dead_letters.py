@@ -6,6 +6,7 @@ from base64 import b64encode
 import msgspec
 import pytest
 
+from app.domain.log_position import NOTHING, LogPlace
 from app.repositories import ballots as model
 from tests.recovery.site import Node, Site, received
 from tools.harness.process import run
@@ -59,7 +60,7 @@ async def test_dead_letters_are_listed_and_replayed(site: Site) -> None:
     async with site.open() as node:
         poll = await node.poll()
         received(await node.vote(poll, "ann", "one", 0))
-        (entries,) = (await node.stores.votes.read({0: (1, "0-0")}, 100, 0)).values()
+        (entries,) = (await node.stores.votes.read({0: LogPlace(1, NOTHING)}, 100, 0)).values()
         last = entries[-1]
         async with node.stores.database.transaction() as queries:
             await model.advance(queries, "sql", 0, 1, (await node.offset()).last_id, last.id)

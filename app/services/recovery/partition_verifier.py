@@ -15,7 +15,7 @@ this one is stored first. ``ownership.py`` decides whether this Redis may be use
 import asyncio
 
 from ...domain.errors import unavailable
-from ...domain.log_position import BEGUN, NOTHING, entry_order
+from ...domain.log_position import BEGUN, NOTHING, LogPlace, LogPosition
 from ...domain.values import new_id
 from ...ports.database import Database
 from ...ports.ledger import Fences, FenceState, PollStore
@@ -120,7 +120,7 @@ class PartitionVerifier:
         """Store what is left of the log of a generation that SQL has left behind. Nothing is appended without a fence."""
         last = fence.trimmed
         while True:
-            found = await self._votes.read({partition: (fence.generation, last)}, BATCH, 0)
+            found = await self._votes.read({partition: LogPlace(fence.generation, last)}, BATCH, 0)
             entries = found.get(partition)
             if not entries:
                 return
@@ -137,7 +137,7 @@ class PartitionVerifier:
         """Store the rest of the log in SQL. Nothing is appended while the fence is invalid."""
         while True:
             offset = await self._offset(partition)
-            at = {partition: (offset.generation, offset.last_id)}
+            at = {partition: LogPlace(offset.generation, offset.last_id)}
             entries = (await self._votes.read(at, BATCH, 0)).get(partition)
             if not entries:
                 return offset
@@ -146,7 +146,7 @@ class PartitionVerifier:
             except StaleOffset:
                 continue  # a worker was faster
 
-    async def _lost(self, fence: FenceState, offset: Offset, last: str) -> str | None:
+    async def _lost(self, fence: FenceState, offset: Offset, last: LogPosition) -> str | None:
         """Why entries were lost or may have been; ``None`` if every acknowledged entry is present."""
         if _behind(last, offset):
             return f"SQL has entries up to {offset.last_id}, the log only to {last}"
@@ -180,7 +180,7 @@ class PartitionVerifier:
             if offset.fencing == run or holds(fence, offset):
                 return  # another process came first
             last = await self._votes.last_id(partition, offset.generation)
-            if entry_order(last) > max(entry_order(offset.last_id), entry_order(BEGUN)):
+            if last > max(offset.last_id, BEGUN):
                 raise unavailable()  # entries arrived that are not stored
             if lost:
                 # The whole log is stored, and nothing is appended while the fence is invalid. Discard it before incrementing the
@@ -217,17 +217,16 @@ def _undecided(why: str) -> LedgerMismatch:
     )
 
 
-def _behind(last: str, offset: Offset) -> bool:
+def _behind(last: LogPosition, offset: Offset) -> bool:
     """Whether SQL has entries that the log neither has nor trimmed."""
-    stored = entry_order(offset.last_id)
-    return entry_order(last) < stored and stored > entry_order(BEGUN)
+    return last < offset.last_id and offset.last_id > BEGUN
 
 
 def _sql_is_behind(fence: FenceState, offset: Offset) -> bool:
     """Whether SQL lacks entries that were trimmed, as after it was restored from a backup."""
     if fence.generation != offset.generation:
         return fence.generation > offset.generation
-    return entry_order(fence.trimmed) > entry_order(offset.last_id)
+    return fence.trimmed > offset.last_id
 
 
 def holds(fence: FenceState, offset: Offset) -> bool:

@@ -1,6 +1,6 @@
 """Rebuilds SQL from the ledger after it was restored from an older backup."""
 
-from ...domain.log_position import BEGUN, entry_order
+from ...domain.log_position import BEGUN
 from ...ports.database import Database
 from ...ports.ledger import Fences, PollStore
 from ...repositories import ballots as model
@@ -34,17 +34,17 @@ class Restorer:
         offset = await model.offset(self._database, READER, partition)
         if offset is None:
             return False
-        bound = max(fence.trimmed, BEGUN, key=entry_order)
+        bound = max(fence.trimmed, BEGUN)
         if fence.generation == offset.generation:
-            if entry_order(fence.trimmed) <= entry_order(offset.last_id):
+            if fence.trimmed <= offset.last_id:
                 return False
         elif fence.generation < offset.generation:
             return False
         _log.error(
             "SQL is older than the log",
             partition=partition,
-            sql=(offset.generation, offset.last_id),
-            log=(fence.generation, fence.trimmed),
+            sql=(offset.generation, str(offset.last_id)),
+            log=(fence.generation, str(fence.trimmed)),
         )
         async for poll_ids in self._store.polls(partition):
             known = await model.seqs(self._database, poll_ids)

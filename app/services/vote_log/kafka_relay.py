@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ...domain.ballots import BallotRow, LogEntry
 from ...domain.errors import BadRow, DuplicateKey
-from ...domain.log_position import entry_order
+from ...domain.log_position import LogPlace, LogPosition
 from ...domain.values import rfc3339
 from ...ports.database import Database
 from ...ports.ledger import Fences
@@ -77,8 +77,8 @@ class Relaying:
         self._partition_of = partition_of
         self._partitions = partitions
         self._secret = secret
-        # Partition -> generation and last id, of places that this process itself has come to.
-        self._reached: dict[int, tuple[int, str]] = {}
+        # Partition -> places that this process itself has come to.
+        self._reached: dict[int, LogPlace] = {}
 
     async def register(self) -> None:
         """Before the first reading: from its first place on the log is kept for the relay."""
@@ -121,7 +121,7 @@ class Relaying:
             await self._send_on(at)
 
     async def _send_on(self, at: Position) -> None:
-        place = {at.partition: (at.generation, at.last_id)}
+        place = {at.partition: _place(at)}
         entries = (await self._votes.read(place, MAX_ENTRIES, 0)).get(at.partition, [])
         # After the log: who trims it without us has said so before. And only what SQL has is sent.
         sql, still = await self._positions(at.partition)
@@ -136,7 +136,7 @@ class Relaying:
             try:
                 poll_id, seq, row = read_entry(entry, at.generation)
             except BadRow:  # SQL has it as a dead letter
-                log.error("an entry is not relayed", partition=at.partition, entry=entry.id)
+                log.error("an entry is not relayed", partition=at.partition, entry=str(entry.id))
                 continue
             seqs[poll_id] = max(seq, seqs.get(poll_id, 0))
             if row is not None:
@@ -147,18 +147,18 @@ class Relaying:
             if not await readers.advance(q, at, last_id, len(batch)):
                 raise StaleOffset
             await readers.raise_sent(q, seqs)
-        self._reached[at.partition] = (at.generation, last_id)
+        self._reached[at.partition] = LogPlace(at.generation, last_id)
         await self._votes.trim(at.partition, at.generation, last_id)
 
     async def _lost(self, at: Position) -> bool:
         """Whether the log was trimmed beyond: SQL is a backup, and so is our place. Asked for places of others only."""
-        if self._reached.get(at.partition) == (at.generation, at.last_id):
+        if self._reached.get(at.partition) == _place(at):
             return False
         fence = await self._fences.inspect(at.partition)
         if fence.generation == at.generation:
-            if entry_order(fence.trimmed) > entry_order(at.last_id):
+            if fence.trimmed > at.last_id:
                 return True
-            self._reached[at.partition] = (at.generation, at.last_id)
+            self._reached[at.partition] = _place(at)
         return False
 
     async def _take_place(self, partition: int) -> None:
@@ -232,17 +232,17 @@ async def lag(database: Database) -> str:
     return text
 
 
-def _place(at: Position) -> tuple[int, str]:
-    return at.generation, at.last_id
+def _place(at: Position) -> LogPlace:
+    return LogPlace(at.generation, at.last_id)
 
 
-def _bounded(entries: Sequence[LogEntry], last_id: str) -> list[LogEntry]:
+def _bounded(entries: Sequence[LogEntry], last_id: LogPosition) -> list[LogEntry]:
     """Those up to ``last_id``, as far as ``MAX_BYTES`` reach; one at least where there is any."""
     batch: list[LogEntry] = []
     size = 0
     for entry in entries:
         size += len(entry.payload)
-        if entry_order(entry.id) > entry_order(last_id) or (batch and size > MAX_BYTES):
+        if entry.id > last_id or (batch and size > MAX_BYTES):
             break
         batch.append(entry)
     return batch

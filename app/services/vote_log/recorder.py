@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from ...domain.ballots import BallotRow, LogEntry, PollChange
 from ...domain.errors import BadRow
+from ...domain.log_position import LogPosition
 from ...domain.polls import MAX_OPTIONS
 from ...ports.database import Database, Queries
 from ...repositories import ballots as model
@@ -75,7 +76,7 @@ class Recorder:
         self._database = database
 
     async def record(
-        self, partition: int, generation: int, old_id: str | None, entries: Sequence[LogEntry]
+        self, partition: int, generation: int, old_id: LogPosition | None, entries: Sequence[LogEntry]
     ) -> None:
         """Store ``entries``, which follow ``old_id``, and move the offset to the last of them. With ``old_id=None`` the
         offset stays: the entries are of a generation that SQL has left behind.
@@ -103,7 +104,7 @@ class Recorder:
             after = letter["id"]
             generation = letter["generation"]
             try:
-                item = _decode(LogEntry(letter["entry_id"], b64decode(letter["entry"])))
+                item = _decode(LogEntry(LogPosition.parse(letter["entry_id"]), b64decode(letter["entry"])))
                 async with self._database.transaction() as q:
                     if isinstance(item, _Ballot):
                         await model.store(q, [_row(item, generation)])
@@ -117,7 +118,7 @@ class Recorder:
         return stored, refused, after
 
     async def _store(
-        self, partition: int, generation: int, old_id: str | None, entries: Sequence[LogEntry]
+        self, partition: int, generation: int, old_id: LogPosition | None, entries: Sequence[LogEntry]
     ) -> None:
         ballots: dict[tuple[str, str], BallotRow] = {}
         changes: list[PollChange] = []
@@ -139,7 +140,7 @@ class Recorder:
             await model.raise_seq(q, seqs)
 
     async def _bury(
-        self, partition: int, generation: int, old_id: str | None, entry: LogEntry, error: BadRow
+        self, partition: int, generation: int, old_id: LogPosition | None, entry: LogEntry, error: BadRow
     ) -> None:
         for _ in range(TRIES - 1):
             try:
@@ -155,16 +156,16 @@ class Recorder:
                 poll_id=_poll_id(entry),
                 partition=partition,
                 generation=generation,
-                entry_id=entry.id,
+                entry_id=str(entry.id),
                 entry=b64encode(entry.payload).decode(),
                 error=str(error),
-                created_at=int(entry.id.partition("-")[0]),
+                created_at=entry.id.milliseconds,
             )
-        log.error("dead letter", partition=partition, entry=entry.id)
+        log.error("dead letter", partition=partition, entry=str(entry.id))
 
 
 async def _advance(
-    q: Queries, partition: int, generation: int, old_id: str | None, entries: Sequence[LogEntry]
+    q: Queries, partition: int, generation: int, old_id: LogPosition | None, entries: Sequence[LogEntry]
 ) -> None:
     if old_id is not None and not await model.advance(
         q, READER, partition, generation, old_id, entries[-1].id, len(entries)

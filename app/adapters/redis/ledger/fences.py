@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from ....domain.errors import unavailable
 from ....domain.layout import LAYOUT
+from ....domain.log_position import NOTHING, LogPosition
 from ....utils import logger
 from ..connection.client import REFUSED, SILENT
 from ..connection.cluster import Client
@@ -27,14 +28,14 @@ _log = logger.get(__name__)
 class FenceState(Struct, frozen=True):
     """``run``: run ID of the server. ``verified``: run ID in the fence, or ``None`` without a fence.
 
-    ``generation``: 0 without a fence. ``trimmed``: last entry of this generation that was trimmed from the log, ``0-0``
+    ``generation``: 0 without a fence. ``trimmed``: last entry of this generation that was trimmed from the log, ``NOTHING``
     for none. ``ledger``: ID of the deployment, or ``None`` if a version before 1.0 wrote the fence. ``layout``: 0 if unknown.
     """
 
     run: str
     verified: str | None
     generation: int
-    trimmed: str
+    trimmed: LogPosition
     ledger: str | None
     layout: int
 
@@ -52,7 +53,12 @@ class RedisFences:
             raise unavailable() from error
         run, verified, generation, trimmed, ledger, layout = found
         return FenceState(
-            run, verified or None, int(generation or 0), trimmed or "0-0", ledger or None, int(layout or 0)
+            run,
+            verified or None,
+            int(generation or 0),
+            LogPosition.parse(trimmed) if trimmed else NOTHING,
+            ledger or None,
+            int(layout or 0),
         )
 
     async def trusted(self) -> bool:

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from ....domain.ballots import BallotRow, PollChange
 from ....domain.errors import unavailable
+from ....domain.log_position import LogPosition
 from ..connection.client import REFUSED, SILENT
 from ..connection.cluster import Client
 from ..connection.keys import Keys
@@ -62,7 +63,9 @@ class RedisPollStore:
             if seq is not None and int(closed):
                 changes.append(PollChange("close", poll_id, int(seq), int(closed)))
             if seq is not None and deleted == b"1":
-                changes.append(PollChange("delete", poll_id, int(seq), int(last.partition(b"-")[0])))
+                changes.append(
+                    PollChange("delete", poll_id, int(seq), LogPosition.parse(last.decode()).milliseconds)
+                )
         return changes
 
     async def drop(self, poll_id: str, seq: int) -> bool:
@@ -70,18 +73,17 @@ class RedisPollStore:
         keys = [self._keys.fence(self._keys.partition(poll_id)), *self._keys.poll(poll_id)]
         return bool(await self._run("drop", keys, [seq]))
 
-    async def unload(self, poll_id: str, generation: int, last_id: str, idle_seconds: int) -> bool:
+    async def unload(self, poll_id: str, generation: int, last_id: LogPosition, idle_seconds: int) -> bool:
         """Remove a poll that was idle for ``idle_seconds`` and whose entries up to ``last_id`` are all in SQL."""
         partition = self._keys.partition(poll_id)
         keys = [self._keys.fence(partition), self._keys.log(partition, generation), *self._keys.poll(poll_id)]
-        milliseconds, _, number = last_id.partition("-")
         args: list[str | bytes | int] = [
             generation,
             self._publish,
             poll_id,
             idle_seconds,
-            milliseconds,
-            number,
+            last_id.milliseconds,
+            last_id.number,
         ]
         try:
             reply = await self._scripts.call("unload", keys, args)

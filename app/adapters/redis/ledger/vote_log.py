@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ....domain.ballots import LogEntry
 from ....domain.errors import unavailable
+from ....domain.log_position import NOTHING, LogPlace, LogPosition
 from ..connection.client import REFUSED, SILENT
 from ..connection.cluster import Client
 from ..connection.keys import Keys
@@ -19,9 +20,9 @@ class RedisVoteLog:
         self._scripts = Scripts(client)
 
     async def read(
-        self, offsets: Mapping[int, tuple[int, str]], count: int, block_ms: int
+        self, offsets: Mapping[int, LogPlace], count: int, block_ms: int
     ) -> dict[int, list[LogEntry]]:
-        streams = {self._keys.log(partition, gen): last for partition, (gen, last) in offsets.items()}
+        streams = {self._keys.log(partition, gen): str(last) for partition, (gen, last) in offsets.items()}
         partitions = {self._keys.log(p, gen).encode(): p for p, (gen, _) in offsets.items()}
         try:
             reply = await self._client.read_streams(streams, count, block_ms)
@@ -29,17 +30,17 @@ class RedisVoteLog:
             raise unavailable() from error
         return {
             partitions[stream]: [
-                LogEntry(entry_id.decode(), fields.get(b"e", b"")) for entry_id, fields in entries
+                LogEntry(LogPosition.parse(entry_id.decode()), fields.get(b"e", b""))
+                for entry_id, fields in entries
             ]
             for stream, entries in reply
         }
 
-    async def trim(self, partition: int, generation: int, bound: str) -> None:
-        milliseconds, _, number = bound.partition("-")
-        following = f"{milliseconds}-{int(number) + 1}"
+    async def trim(self, partition: int, generation: int, bound: LogPosition) -> None:
+        following = bound._replace(number=bound.number + 1)
         keys = [self._keys.fence(partition), self._keys.log(partition, generation)]
         try:
-            await self._scripts.raw("trim", keys, [bound, following, generation])
+            await self._scripts.raw("trim", keys, [str(bound), str(following), generation])
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
 
@@ -59,13 +60,13 @@ class RedisVoteLog:
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
 
-    async def last_id(self, partition: int, generation: int) -> str:
-        """ID of the newest entry ever written, even if it was trimmed; ``0-0`` for an empty log."""
+    async def last_id(self, partition: int, generation: int) -> LogPosition:
+        """ID of the newest entry ever written, even if it was trimmed; ``NOTHING`` for an empty log."""
         try:
             if not await self._client.exists(self._keys.log(partition, generation)):
-                return "0-0"
+                return NOTHING
             info = await self._client.xinfo_stream(self._keys.log(partition, generation))
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
         last = info["last-generated-id"]
-        return last.decode() if isinstance(last, bytes) else str(last)
+        return LogPosition.parse(last.decode() if isinstance(last, bytes) else str(last))
