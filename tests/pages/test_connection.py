@@ -153,3 +153,38 @@ async def test_a_full_server_says_so_and_lets_people_in_later(visit: Visit, tmp_
             await phone.open(f"/p/{poll['code']}")
             await expect(phone.page.locator(".notice.warn")).to_contain_text("Very many people")
         await expect(phone.page.locator(".option")).to_have_count(2)
+
+
+BLOCKED = """
+    window.opened = 0;
+    window.WebSocket = class {
+        constructor() {
+            window.opened++;
+            setTimeout(() => this.onclose?.({ code: 1006 }));
+        }
+        send() {}
+        close() {}
+    };
+"""
+
+
+async def test_where_websockets_are_blocked_twice_the_stream_takes_over(
+    visit: Visit, api: Api, owner: Person
+) -> None:
+    poll = await api.poll(owner, guests=True, resultsVisibility="after_vote")
+    async with visit() as phone, visit(viewport=DESKTOP) as screen:
+        for each in (phone, screen):
+            await each.context.add_init_script(BLOCKED)
+        await screen.open(f"/p/{poll['code']}/screen")
+        await phone.open(f"/p/{poll['code']}")
+        await phone.vote("Tea")
+        await phone.counted()
+        await phone.sees("Tea", 1)
+        (await api.vote(owner, poll["id"], [poll["options"][1]["id"]])).fresh()
+        await phone.sees("Coffee", 1)
+        await expect(screen.page.locator(".voted")).to_contain_text("2 of")
+        await api.close(owner, poll)
+        await screen.sees("Coffee", 1)
+        assert await phone.page.evaluate("window.opened") == 2
+        ok(await api.delete(f"/polls/{poll['id']}", owner), 204)
+        await expect(phone.page.get_by_role("heading")).to_contain_text("deleted this poll")

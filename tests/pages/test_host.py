@@ -57,7 +57,9 @@ async def test_hiding_takes_the_bars_from_the_hall_and_not_from_the_host(visit: 
         await screen.page.keyboard.press("h")
         await expect(hall.page.locator(".fill")).to_have_count(2)
         await screen.page.keyboard.press(" ")
-        await expect(screen.page.get_by_role("alertdialog")).to_contain_text("Closing is final")
+        sure = screen.page.get_by_role("alertdialog")
+        await expect(sure).to_contain_text("Closing is final")
+        await expect(sure.get_by_role("button").first).to_be_focused()
         await screen.page.keyboard.press("Enter")
         await expect(hall.page.locator(".voted")).to_contain_text("Final")
 

@@ -1,6 +1,6 @@
 // What a host can do with a poll, for the host's page and for the keys of the screen.
 
-import { explain, html, root, setting, t, useEffect, useRef, useState, warn } from "./ui.js";
+import { explain, html, root, setting, t, useLayoutEffect, useRef, useState, warn } from "./ui.js";
 
 /** Whether a stranger in the hall sees no counts now. */
 export const hiddenFromHall = ({ resultsVisibility, status }) =>
@@ -9,7 +9,7 @@ export const hiddenFromHall = ({ resultsVisibility, status }) =>
 /** The question before something that cannot be undone. */
 export function Sure({ sure, confirm, cancel, kind = "" }) {
     const yes = useRef(null);
-    useEffect(() => yes.current.focus(), [sure]);
+    useLayoutEffect(() => yes.current.focus(), [sure.name]);
     return html`
         <div class="sure card stack ${kind}" role="alertdialog" aria-label=${sure.text}>
             <p>${sure.text}</p>
@@ -69,7 +69,7 @@ export function useControls(client, poll, tally) {
     };
     const names = [];
     if (poll.status === "draft" || poll.status === "scheduled") names.push("open");
-    if (poll.status === "open") names.push(poll.paused ? "resume" : "pause", "close");
+    if (poll.status === "open") names.push("close", poll.paused ? "resume" : "pause");
     if (poll.status !== "draft") names.push(hidden ? "show" : "hide");
     if (poll.status === "open" && poll.closesAt) names.push("more");
     if (["open", "closed"].includes(poll.status) && !poll.revealed) names.push("reveal");

@@ -1,11 +1,10 @@
 // Images of the options, and which of them are right.
 
-import { Notice, explain, html, t, useEffect, useState, warn } from "./ui.js";
+import { Notice, explain, html, t, useState, warn } from "./ui.js";
 
-export function Options({ client, poll }) {
+export function Options({ client, poll, right, mark }) {
     const [problem, fail] = useState(null);
     const [busy, work] = useState(null);
-    const [right, mark] = useState([]);
     const attempt = async (what, act) => {
         fail(null);
         work(what);
@@ -19,10 +18,6 @@ export function Options({ client, poll }) {
     };
     const image = (option, method, file) =>
         attempt(option.id, () => client.api(method, `polls/${poll.id}/options/${option.id}/image`, file));
-    // Sockets do not tell what is right, not even the owner's.
-    useEffect(() => {
-        client.api("GET", `polls/${poll.id}`).then((seen) => mark(seen.poll.correctOptionIds ?? []), () => {});
-    }, [poll.id]);
     const toggle = (option, on) => {
         const next = on ? [...right, option.id] : right.filter((id) => id !== option.id);
         const options = poll.options.map(({ id, label }) => ({ label, correct: next.includes(id) }));

@@ -154,7 +154,7 @@ function Poll({ state, room }) {
             ${changing && html`<button class="button plain" onClick=${() => change(false)}>${t("keep")}</button>`}
             ${poll.status === "open" && !mine && !pending.length &&
             html`<button class="button plain" onClick=${() => watch(!watching)}>${t(watching ? "vote_after_all" : "just_watch")}</button>`}
-            ${poll.status === "closed" && !framed && html`<a class="button plain" href="${root}p/${poll.code}/check">${t("check_link")}</a>`}
+            ${poll.status === "closed" && tally.counts && !framed && html`<a class="button plain" href="${root}p/${poll.code}/check">${t("check_link")}</a>`}
         </div>
         <p class="fine">${t("who_sees")}</p>
     `;

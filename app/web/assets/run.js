@@ -1,7 +1,7 @@
 // Run one poll: open, close, show, hide, share.
 
 import {
-    Notice, Results, clock, explain, html, number, root, saveCsv, t, useRoom, useState, useTitle, warn,
+    Notice, Results, clock, explain, html, number, root, saveCsv, t, useEffect, useRoom, useState, useTitle, warn,
 } from "./ui.js";
 import { Share } from "./share.js";
 import { Options } from "./options.js";
@@ -26,6 +26,11 @@ export function Run({ client, id, user }) {
 function Desk({ client, state }) {
     const { poll, tally, viewers, link } = state;
     const controls = useControls(client, poll, tally);
+    const [right, mark] = useState([]);
+    // Sockets do not tell what is right, not even the owner's.
+    useEffect(() => {
+        client.api("GET", `polls/${poll.id}`).then((seen) => mark(seen.poll.correctOptionIds ?? []), () => {});
+    }, [poll.id]);
     return html`
         <div class="run">
             <section class="now stack">
@@ -38,7 +43,7 @@ function Desk({ client, state }) {
                 </div>
                 <h1 dir="auto">${poll.question}</h1>
                 <p class="tallied figures"><strong>${number(tally.voters)}</strong> ${t("voted_word", { n: tally.voters })}</p>
-                <${Buttons} controls=${controls} />
+                <${Buttons} controls=${controls} unneeded=${right.length ? ["remove"] : ["remove", "reveal"]} />
                 ${controls.problem && html`<${Notice} tone="bad" said=${controls.problem} />`}
                 ${tally.counts && poll.status !== "draft" && html`
                     <div class="card stack">
@@ -53,7 +58,7 @@ function Desk({ client, state }) {
                         <a class="button small" href="${root}p/${poll.code}/check">${t("result_page")}</a>
                     </p>
                 `}
-                ${!poll.revealed && html`<${Options} client=${client} poll=${poll} />`}
+                ${!poll.revealed && html`<${Options} client=${client} poll=${poll} right=${right} mark=${mark} />`}
                 <p><button class="button danger small plain" onClick=${controls.acts.remove}>${t("do_remove")}</button></p>
             </section>
             <${Share} client=${client} poll=${poll} />
@@ -61,9 +66,9 @@ function Desk({ client, state }) {
     `;
 }
 
-function Buttons({ controls }) {
+function Buttons({ controls, unneeded }) {
     const { sure, confirm, cancel } = controls;
-    const actions = controls.actions.filter(({ name }) => name !== "remove");
+    const actions = controls.actions.filter(({ name }) => !unneeded.includes(name));
     return html`
         <div class="buttons">
             ${actions.map(({ name, main, act }) => html`

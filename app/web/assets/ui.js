@@ -1,9 +1,9 @@
 // What all pages share: texts, the client, and the parts that they draw.
 
-import { html, render, useEffect, useRef, useState } from "./preact.js";
+import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
 import { Pollroom, safeStorage } from "./pollroom.js";
 
-export { html, render, useEffect, useRef, useState };
+export { html, render, useEffect, useLayoutEffect, useRef, useState };
 
 const LANGUAGES = { en: "English", de: "Deutsch", es: "Español" };
 const LOOPBACK = /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/;
