@@ -181,7 +181,7 @@ def dead_letters(replay: bool) -> None:
         async with open_resources(settings, beside=True) as stores:
             stored, refused, after = 0, 0, ""
             while replay:
-                done, left, after = await stores.recorder().replay(after)
+                done, left, after = await stores.recorder().replay(stores.votes, after)
                 if not done and not left:
                     click.echo(f"{stored} stored, {refused} refused")
                     break

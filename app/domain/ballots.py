@@ -95,13 +95,6 @@ class Lease(Struct, frozen=True):
     state: PollState | None
 
 
-class LogEntry(Struct, frozen=True):
-    """One entry of the vote log, as it is and undecoded: ``id`` is the stream's, ``payload`` msgpack."""
-
-    id: LogPosition
-    payload: bytes
-
-
 def option_ids(choices: str) -> list[str]:
     """The options in a ``BallotRow.choices``."""
     return choices.split(",") if choices else []
@@ -144,6 +137,24 @@ class PollChange(Struct, frozen=True):
     poll_id: str
     seq: int
     at: int
+
+
+class Undecodable(Struct, frozen=True):
+    """``poll_id``: empty if unknown."""
+
+    poll_id: str
+    reason: str
+
+
+LogContent = BallotRow | PollChange | Undecodable
+
+
+class LogEntry(Struct, frozen=True):
+    """One entry of the vote log. ``payload``: its bytes as the log has them, for dead letters."""
+
+    id: LogPosition
+    payload: bytes
+    content: LogContent
 
 
 class Tally(Camel):

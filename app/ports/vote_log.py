@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from ..domain.ballots import LogEntry
+from ..domain.ballots import LogContent, LogEntry
 from ..domain.log_position import LogPlace, LogPosition
 
 
@@ -14,6 +14,9 @@ class VoteLog(Protocol):
         self, offsets: Mapping[int, LogPlace], count: int, block_ms: int
     ) -> dict[int, list[LogEntry]]:
         """Entries after ``offsets`` (by partition), at most ``count`` a partition."""
+
+    def decode(self, payload: bytes, generation: int) -> LogContent:
+        """What is in the bytes of an entry, for those kept as dead letters."""
 
     async def trim(self, partition: int, generation: int, bound: LogPosition) -> None:
         """Drop entries up to and with ``bound``."""

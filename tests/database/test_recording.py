@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.adapters.redis.ledger import log_codec
 from app.adapters.sql.database import Session, SqlDatabase
 from app.domain.ballots import BallotRow, LogEntry
 from app.domain.errors import PollroomError
@@ -20,8 +21,12 @@ from tests.database.test_models import add, rules
 BASE = 1_700_000_000_000
 
 
+def logged(id: LogPosition, payload: bytes) -> LogEntry:
+    return LogEntry(id, payload, log_codec.decode(payload, 1))
+
+
 def entry(number: int, *content: Any) -> LogEntry:
-    return LogEntry(LogPosition(BASE + number, 0), msgspec.msgpack.encode(content))
+    return logged(LogPosition(BASE + number, 0), msgspec.msgpack.encode(content))
 
 
 def ballot(number: int, voter: str, n: int = 1, poll: str = "p", **changes: Any) -> LogEntry:
@@ -133,7 +138,7 @@ async def test_poison_is_buried_and_holds_up_nothing(
     database: SqlDatabase, recorder: Recorder, poison: bytes, at: int
 ) -> None:
     entries = [ballot(n, f"v{n:02d}") for n in range(13)]
-    entries[at] = LogEntry(entries[at].id, poison)
+    entries[at] = logged(entries[at].id, poison)
     await recorder.record(0, 1, NOTHING, entries)
     stored = await model.ballots_after(database, "p", "", 100)
     assert [row.voter_id for row in stored] == [f"v{n:02d}" for n in range(13) if n != at]
@@ -190,7 +195,7 @@ async def test_what_a_column_cannot_hold_is_buried_and_never_altered(
         "earlier": [],
     } | unfit
     payload = msgspec.msgpack.encode(["b"])[1:] + b"".join(map(packed, fields.values()))
-    entries = [ballot(1, "a"), LogEntry(LogPosition(BASE + 2, 0), bytes([0x90 + 1 + len(fields)]) + payload)]
+    entries = [ballot(1, "a"), logged(LogPosition(BASE + 2, 0), bytes([0x90 + 1 + len(fields)]) + payload)]
     async with SqlDatabase(mariadb_url) as database:
         await database.migrate(1)
         await Recorder(database).record(0, 1, NOTHING, [*entries, ballot(3, "z")])
@@ -239,7 +244,7 @@ async def test_the_largest_that_fits_is_stored_as_it_is(database: SqlDatabase, r
 
 
 async def test_only_poison(database: SqlDatabase, recorder: Recorder) -> None:
-    await recorder.record(0, 1, NOTHING, [LogEntry(LogPosition(BASE + n, 0), b"\xc1") for n in range(5)])
+    await recorder.record(0, 1, NOTHING, [logged(LogPosition(BASE + n, 0), b"\xc1") for n in range(5)])
     assert await last_id(database) == LogPosition(BASE + 4, 0)
     assert await model.dead_letters_by_poll(database) == {"": 5}
 

@@ -17,7 +17,7 @@ from app.adapters.redis.ledger.fences import RedisFences
 from app.adapters.redis.ledger.poll_store import RedisPollStore
 from app.adapters.redis.ledger.vote_log import RedisVoteLog
 from app.adapters.sql.database import SqlDatabase
-from app.domain.ballots import LogEntry
+from app.domain.ballots import LogEntry, Undecodable
 from app.domain.errors import PollroomError
 from app.domain.log_position import NOTHING, LogPosition
 from app.repositories import ballots as model
@@ -271,11 +271,14 @@ async def test_the_sweep_closes_what_is_due_and_survives_errors(
 
 
 def test_batches_are_bounded_by_rows_and_bytes() -> None:
-    small = [LogEntry(LogPosition(n, 0), b"x") for n in range(2500)]
+    small = [LogEntry(LogPosition(n, 0), b"x", Undecodable("", "")) for n in range(2500)]
     assert [len(batch) for batch in batches(small)] == [1000, 1000, 500]
-    large = [LogEntry(LogPosition(n, 0), b"x" * (400 << 10)) for n in range(5)]
+    large = [LogEntry(LogPosition(n, 0), b"x" * (400 << 10), Undecodable("", "")) for n in range(5)]
     assert [len(batch) for batch in batches(large)] == [2, 2, 1]
-    assert [len(batch) for batch in batches([LogEntry(LogPosition(1, 0), b"x" * (3 << 20)), small[0]])] == [
+    assert [
+        len(batch)
+        for batch in batches([LogEntry(LogPosition(1, 0), b"x" * (3 << 20), Undecodable("", "")), small[0]])
+    ] == [
         1,
         1,
     ]

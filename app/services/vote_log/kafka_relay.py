@@ -27,7 +27,7 @@ from ...repositories import ballots as model
 from ...repositories import relay_offsets as readers
 from ...repositories.relay_offsets import KAFKA, LOST, READS, RESENDS, SQL, Behind, Position
 from ...utils import logger
-from .recorder import StaleOffset, read_entry
+from .recorder import StaleOffset, content
 
 VERSION: Final = 1
 MAX_ENTRIES: Final = 1000
@@ -134,13 +134,13 @@ class Relaying:
         messages, seqs = [], dict[str, int]()
         for entry in batch:
             try:
-                poll_id, seq, row = read_entry(entry, at.generation)
+                item = content(entry)
             except BadRow:  # SQL has it as a dead letter
                 log.error("an entry is not relayed", partition=at.partition, entry=str(entry.id))
                 continue
-            seqs[poll_id] = max(seq, seqs.get(poll_id, 0))
-            if row is not None:
-                messages.append(self._message(row, resent=False))
+            seqs[item.poll_id] = max(item.seq, seqs.get(item.poll_id, 0))
+            if isinstance(item, BallotRow):
+                messages.append(self._message(item, resent=False))
         await self._topic.send(at.partition, messages)
         last_id = batch[-1].id
         async with self._database.transaction() as q:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-from ....domain.ballots import LogEntry
+from ....domain.ballots import LogContent, LogEntry
 from ....domain.errors import unavailable
 from ....domain.log_position import NOTHING, LogPlace, LogPosition
 from ..connection.client import REFUSED, SILENT
 from ..connection.cluster import Client
 from ..connection.keys import Keys
 from ..connection.scripts import Scripts
+from . import log_codec
 
 
 class RedisVoteLog:
@@ -28,13 +29,18 @@ class RedisVoteLog:
             reply = await self._client.read_streams(streams, count, block_ms)
         except (*SILENT, *REFUSED) as error:
             raise unavailable() from error
-        return {
-            partitions[stream]: [
-                LogEntry(LogPosition.parse(entry_id.decode()), fields.get(b"e", b""))
-                for entry_id, fields in entries
+        found: dict[int, list[LogEntry]] = {}
+        for stream, entries in reply:
+            partition = partitions[stream]
+            generation = offsets[partition].generation
+            found[partition] = [
+                LogEntry(LogPosition.parse(id.decode()), payload, log_codec.decode(payload, generation))
+                for id, payload in ((id, fields.get(b"e", b"")) for id, fields in entries)
             ]
-            for stream, entries in reply
-        }
+        return found
+
+    def decode(self, payload: bytes, generation: int) -> LogContent:
+        return log_codec.decode(payload, generation)
 
     async def trim(self, partition: int, generation: int, bound: LogPosition) -> None:
         following = bound._replace(number=bound.number + 1)
