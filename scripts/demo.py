@@ -121,7 +121,10 @@ def compare(arguments: list[str], instances: str, settings: Mapping[str, str]) -
 
 def main(arguments: list[str]) -> int:
     if {"-h", "--help"} & set(arguments):
-        print("Usage: scripts/demo [--all] [OPTIONS of simulate, except --url and --instances]", flush=True)
+        print(
+            "Usage: scripts/demo [--stay | --all] [OPTIONS of simulate, except --url and --instances]",
+            flush=True,
+        )
         return subprocess.run(command("simulate", "--help"), env=environment({})).returncode
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
