@@ -55,5 +55,9 @@ def test_the_wheel_carries_what_is_read_at_run_time_and_no_tests(installed: Path
     assert (package / "py.typed").is_file()
     carried = {path.name for path in (package / "adapters" / "redis" / "scripts").glob("*.lua")}
     assert carried == {path.name for path in (ROOT / "app" / "adapters" / "redis" / "scripts").glob("*.lua")}
+    pages = {
+        path.name for path in (ROOT / "app" / "web").rglob("*") if path.is_file() and path.suffix != ".pyc"
+    }
+    assert {path.name for path in (package / "web").rglob("*") if path.suffix != ".pyc"} >= pages
     installed_names = {path.name for path in installed.iterdir() if path.suffix != ".dist-info"}
     assert installed_names == {"app", "bin", "pollroom"}
