@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from app.adapters.redis.connection.client import connect
 from app.adapters.redis.connection.scripts import Scripts
 from tools.faults.gate import Fate, Gate, Rule, gate, passing
 from tools.faults.load import People, Poll, Voter
@@ -58,7 +59,7 @@ class Gates:
 
 
 async def run(round: Round) -> None:
-    async with round.stage() as stage, AsyncExitStack() as stack, stage.client() as client:
+    async with round.stage() as stage, AsyncExitStack() as stack, connect(stage.redis.url) as client:
         scripts = Scripts(client)
         await scripts.load("{p00}:fence")
         gates = Gates(
