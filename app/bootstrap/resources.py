@@ -24,6 +24,7 @@ from ..adapters.sql.database import SqlDatabase
 from ..domain.errors import PollroomError
 from ..domain.values import new_id
 from ..repositories.relay_offsets import remove
+from ..repositories.settings import kept
 from ..services.accounts.password_hashing import PasswordHashing
 from ..services.polls.account_removal import AccountRemoval
 from ..services.polls.eviction import Eviction
@@ -77,6 +78,7 @@ class Resources:
     storage: LocalStorage | S3Storage
     supervisor: Supervisor
     ledger_watch: LedgerWatch
+    kafka_secret: bytes
 
     def worker(self) -> VoteWorker:
         recorder = Recorder(self.database)
@@ -104,8 +106,9 @@ class Resources:
             ) from None
         topic = KafkaTopic(settings.kafka_brokers, settings.kafka_topic, keys.partitions)
         fences = RedisFences(self.client, keys)
-        secret = hmac.digest(settings.jwt_secret.encode(), b"pollroom: voters in Kafka, 1", "sha256")
-        relaying = Relaying(self.database, self.votes, fences, topic, keys.partition, keys.partitions, secret)
+        relaying = Relaying(
+            self.database, self.votes, fences, topic, keys.partition, keys.partitions, self.kafka_secret
+        )
         return Relay(self.database, relaying, topic, self.clock, owner=new_id())
 
     def recorder(self) -> Recorder:
@@ -190,6 +193,7 @@ async def open_resources(
             if settings.partitions not in (None, partitions):
                 raise NotMigrated(f"PARTITIONS is {partitions} in this database and cannot change.")
             await database.check()
+            kafka_secret = await _kafka_secret(database, settings) if settings.kafka_brokers else b""
 
         client = open_client(url)
         stack.push_async_callback(client.aclose)
@@ -251,7 +255,14 @@ async def open_resources(
             storage=storage,
             supervisor=supervisor,
             ledger_watch=LedgerWatch(database, fences, ownership, verify),
+            kafka_secret=kafka_secret,
         )
+
+
+async def _kafka_secret(database: SqlDatabase, settings: Settings) -> bytes:
+    """Makes voters' pseudonyms. Kept in SQL: another ``JWT_SECRET`` must not make other voters of them."""
+    derived = hmac.digest(settings.jwt_secret.encode(), b"pollroom: voters in Kafka, 1", "sha256")
+    return bytes.fromhex(await kept(database, "kafka_voters", derived.hex))
 
 
 def _storage(settings: Settings) -> LocalStorage | S3Storage:
