@@ -10,7 +10,7 @@ from tools.hostile.run import Report, hostile
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 120.0
+SECONDS = 45.0
 
 
 @pytest.mark.parametrize(

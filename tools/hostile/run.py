@@ -23,6 +23,9 @@ CLIENTS: Final = 12
 WARM_UP: Final = 0.4
 """Part of the run after which memory is first measured."""
 
+ATTACK_SECONDS: Final = 60.0
+"""For one attack, whatever it waits for: every state of a connection has a shorter deadline."""
+
 MAX_GROWTH_MIB: Final = 10.0
 STALL_SECONDS: Final = "0.1"
 SETTINGS: Final = {
@@ -45,6 +48,7 @@ class Report:
     warm_mib: float = 0.0
     end_mib: float = 0.0
     log: str = ""
+    unanswered: Counter[str] = field(default_factory=Counter)
 
     @property
     def failures(self) -> list[str]:
@@ -57,6 +61,8 @@ class Report:
             found.append(f"the event loop was blocked {self.stalls} times for more than {STALL_SECONDS} s")
         if self.end_mib - self.warm_mib > MAX_GROWTH_MIB:
             found.append(f"memory grew from {self.warm_mib:.1f} to {self.end_mib:.1f} MiB")
+        if self.unanswered:
+            found.append(f"{dict(self.unanswered)} were not answered within {ATTACK_SECONDS:.0f} s")
         if not self.statuses.get(200):
             found.append("no request was answered with 200")
         return found
@@ -95,7 +101,11 @@ async def hostile(folder: Path, seconds: float, seed: str) -> Report:
                 random = Random(f"{seed}-{number}")
                 while time.monotonic() - began < seconds:
                     name = random.choice(list(ATTACKS))
-                    await ATTACKS[name](target, random)
+                    try:
+                        async with asyncio.timeout(ATTACK_SECONDS):
+                            await ATTACKS[name](target, random)
+                    except TimeoutError:
+                        report.unanswered[name] += 1
                     report.attacks[name] += 1
 
             async with asyncio.TaskGroup() as group:
