@@ -3,11 +3,14 @@
 The servers come from ``scripts/services``, which starts them once a run, or else are started here.
 """
 
+import asyncio
+import functools
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from inspect import iscoroutinefunction
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,6 +27,32 @@ from tools.servers import (
     redis_server,
     socketio_client,
 )
+
+ASYNC_SHARE: Final = 0.9
+"""Of a test's time limit, for the test itself if it is async. See ``bounded``."""
+
+
+def bounded(test: Callable[..., Coroutine[Any, Any, None]], seconds: float) -> Callable[..., Any]:
+    """pytest-timeout ends a test by a signal, which leaves the event loop that later tests share with a task that still
+    runs: all of them fail. This limit comes first, cancels the test, and reports the line that it waited in."""
+
+    @functools.wraps(test)
+    async def within(*args: Any, **fixtures: Any) -> None:
+        async with asyncio.timeout(seconds):
+            await test(*args, **fixtures)
+
+    return within
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if not isinstance(item, pytest.Function) or not iscoroutinefunction(item.obj):
+            continue
+        if hasattr(item.obj, "hypothesis"):  # many runs of the function, each with a limit of hypothesis
+            continue
+        marker = item.get_closest_marker("timeout")
+        limit = float(marker.args[0] if marker else config.getini("timeout"))
+        item.obj = bounded(item.obj, limit * ASYNC_SHARE)
 
 
 def not_tested(reason: object) -> NoReturn:

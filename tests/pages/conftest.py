@@ -26,6 +26,7 @@ DESKTOP = {"width": 1280, "height": 800}
 AWAY = re.compile(r"WebSocket connection to|net::ERR_|status of (401|403|404|409|422|429|503)")
 """What a browser itself says of a server that is away, or refuses."""
 WAIT_MS = 15_000
+LAUNCH_MS = 60_000
 
 expect.set_options(timeout=WAIT_MS)
 Poll = dict[str, Any]
@@ -36,7 +37,7 @@ async def browser() -> AsyncIterator[Browser]:
     with needing_services():
         program = chromium_program()
     async with async_playwright() as playwright:
-        found = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        found = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS, timeout=LAUNCH_MS)
         yield found
         await found.close()
 
