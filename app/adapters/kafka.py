@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError
 from ..domain.errors import unavailable
 from ..ports.messaging import Message
 from ..utils import logger
+from ..utils.single_flight import SingleFlight
 
 CONNECT_SECONDS: Final = 10.0
 REQUEST_MS: Final = 5_000
@@ -38,7 +39,7 @@ class KafkaTopic:
         self._partitions = partitions
         self._producer: AIOKafkaProducer | None = None
         self._there = 0
-        self._connecting: asyncio.Task[AIOKafkaProducer] | None = None
+        self._connecting: SingleFlight[None, AIOKafkaProducer] = SingleFlight()
         # Several lines for every try while Kafka is away: what follows from it we say ourselves.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
@@ -72,9 +73,7 @@ class KafkaTopic:
             raise unavailable() from error
 
     async def close(self) -> None:
-        if (connecting := self._connecting) is not None:
-            await asyncio.wait([connecting], timeout=CLOSE_SECONDS)
-            connecting.cancel()
+        await self._connecting.close(CLOSE_SECONDS)
         if self._producer is not None:
             await self._give_up(self._producer, None)
 
@@ -85,21 +84,16 @@ class KafkaTopic:
     async def _connected(self) -> AIOKafkaProducer:
         if self._producer is not None:
             return self._producer
-        if self._connecting is None:
-            self._connecting = asyncio.create_task(self._connect())
         try:
-            # A task of its own: aiokafka forgets a socket where it is cancelled while it connects.
-            return await asyncio.shield(self._connecting)
+            # aiokafka leaks a socket if it is cancelled while it connects.
+            return await self._connecting.run(None, self._connect)
         except (KafkaError, TimeoutError, OSError) as error:
             raise unavailable() from error
 
     async def _connect(self) -> AIOKafkaProducer:
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._make()
-                self._producer = await self._start()
-        finally:
-            self._connecting = None
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await self._make()
+            self._producer = await self._start()
         log.info("connected to Kafka", topic=self._name, partitions=self._there)
         return self._producer
 

@@ -4,7 +4,6 @@ The row moves first, conditionally, and says what is left to do; then the old po
 and opening can be repeated, so whoever finds an old intent finishes it: another instance, after a crash or an outage.
 """
 
-import asyncio
 from typing import Final
 
 from ...domain.decks import Deck, Move
@@ -14,6 +13,7 @@ from ...ports.database import Database
 from ...ports.ledger import Ledger
 from ...repositories import decks as model
 from ...utils import logger
+from ...utils.single_flight import SingleFlight
 from .deck_hints import DeckHints
 from .poll_loader import PollLoader, open_now
 from .poll_reader import PollReader
@@ -46,7 +46,7 @@ class DeckMoves:
         self._editor = editor
         self._reader = reader
         self.hints = hints
-        self._finishing: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._finishing: SingleFlight[tuple[str, int], None] = SingleFlight()
 
     async def find(self, deck_id: str) -> Deck:
         """The deck, with every move finished. ``NOT_FOUND``."""
@@ -141,12 +141,7 @@ class DeckMoves:
 
     async def _finish(self, deck: Deck) -> None:
         """Once at a time on this instance; twice does no harm."""
-        key = (deck.id, deck.version)
-        task = self._finishing.get(key)
-        if task is None:
-            task = self._finishing[key] = asyncio.create_task(self._close_and_open(deck))
-            task.add_done_callback(lambda _: self._finishing.pop(key, None))
-        await asyncio.shield(task)
+        await self._finishing.run((deck.id, deck.version), lambda: self._close_and_open(deck))
 
     async def _close_and_open(self, deck: Deck) -> None:
         if deck.move_closes and deck.move_from is not None:

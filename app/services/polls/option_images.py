@@ -22,6 +22,7 @@ from ...ports.image_processing import ImageProcessor
 from ...ports.image_storage import NotKept, Storage
 from ...repositories import polls as model
 from ...utils import logger
+from ...utils.single_flight import SingleFlight
 from .poll_loader import PollLoader
 from .poll_reader import PollReader
 
@@ -58,7 +59,7 @@ class OptionImages:
         self._uploads: Counter[str] = Counter()
         self._upload_bytes = 0
         self._discarding: set[asyncio.Task[None]] = set()
-        self._fetching: dict[str, asyncio.Task[bytes]] = {}
+        self._fetching: SingleFlight[str, bytes] = SingleFlight()
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached = 0
 
@@ -97,11 +98,7 @@ class OptionImages:
         if (known := self._cache.get(name)) is not None:
             self._cache.move_to_end(name)
             return known
-        task = self._fetching.get(name)
-        if task is None:
-            task = self._fetching[name] = asyncio.create_task(self._fetch(name))
-            task.add_done_callback(lambda _: self._fetching.pop(name, None))
-        return await asyncio.shield(task)
+        return await self._fetching.run(name, lambda: self._fetch(name))
 
     async def discard(self, images: Collection[str], owner_id: str) -> None:
         """Delete images that a poll of this owner no longer names, unless another round of it still does. Waits for

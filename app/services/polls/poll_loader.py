@@ -22,6 +22,7 @@ from ...ports.database import Database
 from ...ports.ledger import Ledger, TryAgain
 from ...repositories import ballots as votes
 from ...repositories import polls
+from ...utils.single_flight import SingleFlight
 
 GIVE_UP_SECONDS = 3.0
 RETRY_SECONDS = 0.02
@@ -53,15 +54,11 @@ class PollLoader:
     def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database
         self._ledger = ledger
-        self._loading: dict[str, asyncio.Task[object]] = {}
+        self._loading: SingleFlight[str, object] = SingleFlight()
 
     async def load(self, poll_id: str) -> None:
         """Install a poll as SQL has it, once at a time. ``NOT_FOUND``, or ``UNAVAILABLE`` after 3 s."""
-        task = self._loading.get(poll_id)
-        if task is None:
-            task = self._loading[poll_id] = asyncio.create_task(self.edit(poll_id, None))
-            task.add_done_callback(lambda _: self._loading.pop(poll_id, None))
-        await asyncio.shield(task)
+        await self._loading.run(poll_id, lambda: self.edit(poll_id, None))
 
     async def edit(self, poll_id: str, change: Change | None) -> tuple[Rules, PollState]:
         """The rules and the state afterwards. Raises what ``change`` raises, ``NOT_FOUND`` and ``UNAVAILABLE``."""

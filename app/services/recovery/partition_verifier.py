@@ -24,6 +24,7 @@ from ...repositories import ballots as model
 from ...repositories.ballots import Offset
 from ...repositories.ledger_partitions import renew
 from ...utils import logger
+from ...utils.single_flight import SingleFlight
 from ..vote_log.recorder import READER, Recorder, StaleOffset
 from .ownership import LedgerMismatch, Ownership
 from .sql_rebuild import Restorer
@@ -58,15 +59,11 @@ class PartitionVerifier:
         self._store = store
         self._recorder = Recorder(database)
         self._restorer = Restorer(database, fences, store)
-        self._running: dict[int, asyncio.Task[int]] = {}
+        self._running: SingleFlight[int, int] = SingleFlight()
 
     async def verify(self, partition: int) -> int:
         """Verify a partition, once at a time, and return its generation. Raises ``UNAVAILABLE`` if it cannot be verified now."""
-        task = self._running.get(partition)
-        if task is None:
-            task = self._running[partition] = asyncio.create_task(self._verify(partition))
-            task.add_done_callback(lambda _: self._running.pop(partition, None))
-        return await asyncio.shield(task)
+        return await self._running.run(partition, lambda: self._verify(partition))
 
     async def _verify(self, partition: int) -> int:
         try:

@@ -19,6 +19,7 @@ from ...ports.clock import Clock
 from ...ports.ledger import Ledger
 from ...ports.messaging import Feeds, ViewerCount
 from ...utils import logger
+from ...utils.single_flight import SingleFlight
 from ..polls.poll_reader import PollReader, Reading
 from .feed import Feed, Publication
 from .presence import ANNOUNCE_SHARE, CHECK_SHARE, Presence
@@ -55,7 +56,7 @@ class Broadcaster:
         self._tick = tick_seconds
         self._silence = silence_seconds
         self._feeds: dict[str, Feed] = {}
-        self._opening: dict[str, asyncio.Task[Feed]] = {}
+        self._opening: SingleFlight[str, Feed] = SingleFlight()
         # Feeds must not be given up while somebody is about to join them.
         self._subscribing: Counter[str] = Counter()
         self._due: dict[str, Feed] = {}
@@ -96,11 +97,8 @@ class Broadcaster:
         reading = await self._reader.read(poll_id, voter_id)
         feed = self._feeds.get(poll_id)
         if feed is None:
-            task = self._opening.get(poll_id)
-            if task is None:
-                task = self._opening[poll_id] = asyncio.create_task(self._open(poll_id, reading))
-                task.add_done_callback(lambda _: self._opening.pop(poll_id, None))
-            feed = await asyncio.shield(task)
+            first = reading
+            feed = await self._opening.run(poll_id, lambda: self._open(poll_id, first))
             reading = await self._reader.read(poll_id, voter_id)
         feed.viewers.empty_since = time.monotonic()
         self._merge(feed, reading.state, reading.rules)

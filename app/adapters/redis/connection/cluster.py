@@ -17,6 +17,7 @@ from redis.crc import key_slot
 from redis.event import EventDispatcher
 from redis.exceptions import ConnectionError, RedisError
 
+from ....utils.single_flight import SingleFlight
 from .client import ANSWER_SECONDS, SILENT, Server, connect
 from .cluster_pipeline import MOVED, ClusterPipeline, Moving, key_of, tag_of
 from .topology import Address, Described, addresses, described, is_cluster, node_url
@@ -57,7 +58,7 @@ class Cluster(AsyncCoreCommands):
         # (first slot, last slot, config epoch, master)
         self._ranges: list[tuple[int, int, int, Address]] = []
         self._places: dict[str, Redis] = {}
-        self._refreshing: asyncio.Task[None] | None = None
+        self._refreshing: SingleFlight[None, None] = SingleFlight()
         self._refreshed = 0.0
         self._doubted: set[str] = set()
         self.replicated = False
@@ -153,18 +154,16 @@ class Cluster(AsyncCoreCommands):
 
     async def refresh(self) -> None:
         """Ask the nodes for the topology, once at a time. Raises ``ConnectionError`` if no node has ever answered."""
-        if self._refreshing is None:
-            self._refreshing = asyncio.create_task(self._refresh())
-            self._refreshing.add_done_callback(self._refresh_ended)
-        await asyncio.shield(self._refreshing)
-
-    def _refresh_ended(self, task: "asyncio.Task[None]") -> None:
-        self._refreshing, self._refreshed = None, time.monotonic()
-        if not task.cancelled():
-            task.exception()  # retrieved: the waiters may all be gone
+        await self._refreshing.run(None, self._refresh)
 
     async def _refresh(self) -> None:
         await asyncio.sleep(self._refreshed + _SHORTEST_SECONDS - time.monotonic())
+        try:
+            await self._ask_nodes()
+        finally:
+            self._refreshed = time.monotonic()
+
+    async def _ask_nodes(self) -> None:
         doubted = self._doubted.copy()
         tasks = [asyncio.create_task(self._ask(address)) for address in self._known]
         try:
@@ -215,9 +214,7 @@ class Cluster(AsyncCoreCommands):
         return client
 
     async def aclose(self) -> None:
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.gather(self._refreshing, return_exceptions=True)
+        await self._refreshing.close()
         for client in self._clients.values():
             await client.aclose()
 
