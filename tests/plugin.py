@@ -28,13 +28,16 @@ from tools.servers import (
     socketio_client,
 )
 
-ASYNC_SHARE: Final = 0.9
-"""Of a test's time limit, for the test itself if it is async. See ``bounded``."""
+LAST_RESORT: Final = 3.0
+"""Of an async test's time limit: when pytest-timeout interrupts it, with its fixtures."""
 
 
 def bounded(test: Callable[..., Coroutine[Any, Any, None]], seconds: float) -> Callable[..., Any]:
-    """pytest-timeout ends a test by a signal, which leaves the event loop that later tests share with a task that still
-    runs: all of them fail. This limit comes first, cancels the test, and reports the line that it waited in."""
+    """Cancels a test after ``seconds``, and reports the line that it waited in.
+
+    pytest-timeout interrupts by a signal. The task of the test then stays in the event loop that the later tests share, and all
+    of them fail.
+    """
 
     @functools.wraps(test)
     async def within(*args: Any, **fixtures: Any) -> None:
@@ -51,8 +54,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if hasattr(item.obj, "hypothesis"):  # many runs of the function, each with a limit of hypothesis
             continue
         marker = item.get_closest_marker("timeout")
-        limit = float(marker.args[0] if marker else config.getini("timeout"))
-        item.obj = bounded(item.obj, limit * ASYNC_SHARE)
+        seconds = float(marker.args[0] if marker else config.getini("timeout"))
+        item.obj = bounded(item.obj, seconds)
+        item.add_marker(pytest.mark.timeout(seconds * LAST_RESORT), append=False)
 
 
 def not_tested(reason: object) -> NoReturn:
