@@ -1,6 +1,8 @@
 """What keeps data, built and opened: database, Redis, the ledger with its delivery, storage."""
 
+import base64
 import hmac
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,12 +29,14 @@ from ..repositories.relay_offsets import remove
 from ..repositories.settings import kept
 from ..services.accounts.password_hashing import PasswordHashing
 from ..services.polls.account_removal import AccountRemoval
+from ..services.polls.commitments import Committer
 from ..services.polls.eviction import Eviction
 from ..services.polls.operators import Operators
 from ..services.polls.option_images import OptionImages
 from ..services.polls.poll_loader import PollLoader
 from ..services.polls.poll_reader import PollReader
 from ..services.polls.retention import Retention
+from ..services.polls.signing import KEY_BYTES, NoteSigner
 from ..services.recovery.ledger_watch import LedgerWatch
 from ..services.recovery.ownership import SILENCE_SECONDS, LedgerMismatch, Ownership
 from ..services.recovery.partition_verifier import PartitionVerifier
@@ -79,6 +83,7 @@ class Resources:
     supervisor: Supervisor
     ledger_watch: LedgerWatch
     kafka_secret: bytes
+    signer: NoteSigner
 
     def worker(self) -> VoteWorker:
         recorder = Recorder(self.database)
@@ -132,6 +137,11 @@ class Resources:
         if days is None:
             return None
         return Retention(self.database, self.ledger, self.poll_store, self.clock, days * 86_400)
+
+    def committer(self, worker: VoteWorker) -> Committer:
+        return Committer(
+            self.database, self.ledger, self.poll_store, self.clock, self.signer, lambda: worker.leased
+        )
 
     def recounter(self) -> Recounter:
         return Recounter(self.database, self.ledger, self.restorer)
@@ -204,6 +214,7 @@ async def open_resources(
             await awaited("Redis", lambda: check_rights(client, keys))
             await awaited("Redis", lambda: _set(clock, client))
             publish = await client.publish_command()
+        signer = await _signer(database, settings)
         ledger = RedisLedger(client, keys, clock, queued_ballots=settings.max_queued_ballots, publish=publish)
         votes = RedisVoteLog(slow, keys)
         editor = PollLoader(database, ledger)
@@ -256,6 +267,7 @@ async def open_resources(
             supervisor=supervisor,
             ledger_watch=LedgerWatch(database, fences, ownership, verify),
             kafka_secret=kafka_secret,
+            signer=signer,
         )
 
 
@@ -263,6 +275,18 @@ async def _kafka_secret(database: SqlDatabase, settings: Settings) -> bytes:
     """Makes voters' pseudonyms. Kept in SQL: another ``JWT_SECRET`` must not make other voters of them."""
     derived = hmac.digest(settings.jwt_secret.encode(), b"pollroom: voters in Kafka, 1", "sha256")
     return bytes.fromhex(await kept(database, "kafka_voters", derived.hex))
+
+
+async def _signer(database: SqlDatabase, settings: Settings) -> NoteSigner:
+    """Signs the commitments of verifiable polls."""
+    secret = settings.signing_key
+    if secret is None:
+
+        def made() -> str:
+            return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+
+        secret = base64.b64decode(await kept(database, "commitment_key", made))
+    return NoteSigner(settings.signing_name, secret)
 
 
 def _storage(settings: Settings) -> LocalStorage | S3Storage:
@@ -289,12 +313,13 @@ def worker_tasks(
     resources: Resources, worker: VoteWorker, relay: Relay | None
 ) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
     """What a worker runs, by name: storing votes, closing polls, unloading idle polls, deleting the polls of
-    deleted accounts, and the relay to Kafka, if any."""
+    deleted accounts, commitments of verifiable polls, and the relay to Kafka, if any."""
     tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "worker": worker.run,
         "sweep": lambda: worker.sweep(resources.ledger.read),
         "eviction": resources.unloader().run,
         "accounts": resources.account_removal().run,
+        "commitments": resources.committer(worker).run,
     }
     retention = resources.retention()
     if retention is not None:

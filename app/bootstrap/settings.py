@@ -1,5 +1,6 @@
 """Every setting, read once from the environment. ``.env.example`` says what each is for."""
 
+import base64
 import importlib.util
 import os
 import re
@@ -15,6 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from ..domain.budgets import Rate, parse_rate
 from ..services.accounts.access_tokens import ISSUER
 from ..services.accounts.own_users import Key, key_of_pem
+from ..services.polls.signing import KEY_BYTES
 from ..utils.client_address import Network
 from . import setting_urls as addresses
 
@@ -51,6 +53,8 @@ class Settings:
     redis_url: str | None = field(repr=False)
     jwt_secret: str = field(repr=False)
     jwt_secret_old: tuple[str, ...] = field(repr=False)
+    signing_name: str
+    signing_key: bytes | None = field(repr=False)
     auth_issuer: str | None
     auth_audience: str | None
     auth_jwks_url: str | None
@@ -74,6 +78,7 @@ class Settings:
     login_rate: Rate
     login_account_rate: Rate
     code_miss_rate: Rate
+    proof_rate: Rate
     socketio: bool
     tick_ms: int
     message_rate: int
@@ -211,6 +216,21 @@ def _old_secrets(text: str) -> tuple[str, ...]:
     return secrets_
 
 
+def _signing_name(text: str) -> str:
+    if not re.fullmatch(r"[!-*,-~]{1,64}", text):
+        raise ValueError
+    return text
+
+
+def _signing_key(text: str) -> bytes | None:
+    if not text:
+        return None
+    key = base64.b64decode(text, validate=True)
+    if len(key) != KEY_BYTES:
+        raise ValueError
+    return key
+
+
 def _claim(text: str) -> str | None:
     if len(text) > 255 or not text.isprintable():
         raise ValueError
@@ -331,6 +351,10 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "JWT_SECRET_OLD": Setting(
         "", f"secrets of {_SECRET_BYTES} bytes or more, separated by white space, or empty", _old_secrets
     ),
+    "SIGNING_NAME": Setting(
+        "pollroom", "1 to 64 printable ASCII characters, without spaces and +", _signing_name
+    ),
+    "SIGNING_KEY": Setting("", f"{KEY_BYTES} bytes in base64, or empty", _signing_key),
     "AUTH_ISSUER": Setting("", f"the `iss` of your own tokens, not {ISSUER}, or empty", _issuer),
     "AUTH_AUDIENCE": Setting("", "the `aud` of your own tokens, or empty", _claim),
     "AUTH_JWKS_URL": Setting("", "http:// or https:// with a host, or empty", addresses.jwks_url),
@@ -368,6 +392,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "LOGIN_RATE": _rate("100/s:500"),
     "LOGIN_ACCOUNT_RATE": _rate("10/m:10"),
     "CODE_MISS_RATE": _rate("10/s:500"),
+    "PROOF_RATE": _rate("50/s:500"),
     "SOCKETIO": Setting(
         "off", "off, or on where python-socketio is installed (pip install .[socketio])", _socketio
     ),
@@ -391,6 +416,14 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 }
 
 SECRETS: Final = frozenset(
-    {"DATABASE_URL", "REDIS_URL", "JWT_SECRET", "JWT_SECRET_OLD", "S3_ACCESS_KEY", "S3_SECRET_KEY"}
+    {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "JWT_SECRET",
+        "JWT_SECRET_OLD",
+        "SIGNING_KEY",
+        "S3_ACCESS_KEY",
+        "S3_SECRET_KEY",
+    }
 )
 """Settings that may be read from a file, which ``NAME_FILE`` names, as secrets of containers are."""

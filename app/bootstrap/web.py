@@ -41,6 +41,7 @@ from ..services.polls.deck_moves import DeckMoves
 from ..services.polls.decks import Decks
 from ..services.polls.option_images import OptionImages
 from ..services.polls.polls import Polls
+from ..services.polls.verifying import Verifying
 from ..services.rooms.broadcaster import Broadcaster
 from ..services.rooms.connections import ConnectionRegistry
 from ..services.rooms.dispatcher import Dispatcher
@@ -99,6 +100,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             "login": settings.login_rate,
             "login_account": settings.login_account_rate,
             "code_miss": settings.code_miss_rate,
+            "proof": settings.proof_rate,
         }
         keys = SecretKeys(settings.jwt_secret, settings.jwt_secret_old)
         cursors = Cursors(keys.derived("cursors"), keys.secrets)
@@ -266,6 +268,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             polls,
             decks,
             votes,
+            Verifying(database, ledger, stores.signer, budgets),
             images,
             streams,
             readiness,

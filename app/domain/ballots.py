@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
+from .commitments import Commitment
 from .log_position import LogPosition
 from .polls import PollView, Status
 from .values import Camel, rfc3339
@@ -48,6 +49,7 @@ class PollState(Struct, frozen=True):
     """Everything that the ledger owns of a poll, at one moment. Times in milliseconds, 0 for none.
 
     ``closed``: when it was closed. ``counts``: option id -> n; options without votes may be absent.
+    ``commitment``: as it was published, none before.
     """
 
     poll_id: str
@@ -65,6 +67,7 @@ class PollState(Struct, frozen=True):
     accepted: bool
     voters: int
     counts: dict[str, int] = field(default_factory=dict)
+    commitment: Commitment | None = None
 
     @property
     def order(self) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-BudgetName = Literal["register", "guest", "refresh", "login", "login_account", "code_miss"]
+BudgetName = Literal["register", "guest", "refresh", "login", "login_account", "code_miss", "proof"]
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 _RATE: Final = re.compile(r"([0-9]{1,7})(?:/([smh])(?::([0-9]{1,7}))?)?")

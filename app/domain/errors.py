@@ -27,7 +27,7 @@ MESSAGES: Final[Mapping[str, str]] = {
     "POLL_CLOSED": "The poll is closed.",
     "POLL_PAUSED": "Voting is paused.",
     "NOTHING_TO_REVEAL": "No option of this poll is marked as correct.",
-    "POLL_LOCKED": "Options and choice limits are fixed once somebody has voted.",
+    "POLL_LOCKED": "Options, choice limits and the texts of a verifiable poll are fixed once somebody has voted.",
     "POLL_IN_DECK": "The poll is in another deck.",
     "DECK_MOVED": "The deck has changed since that version.",
     "DECK_ENDED": "The deck has ended.",

@@ -54,6 +54,7 @@ def compose(new: NewPoll, owner_id: str, now: int) -> Rules:
         closed_at=None,
         deleted_at=None,
         created_at=now,
+        verifiable=bool(new.verifiable),
     )
     fields.take(lambda: KINDS[rules.kind].validate(rules), None)
     fields.take(lambda: _check_closing(rules, now), None)
@@ -90,11 +91,12 @@ def revise(rules: Rules, edit: PollEdit, *, now: int, opened: bool, closed: bool
             lambda: _edited(edit.closes_at, rules.closes_at, lambda at: _time("closesAt", at)),
             rules.closes_at,
         ),
+        verifiable=_given(edit.verifiable, rules.verifiable, False),
     )
     fields.take(lambda: KINDS[new.kind].validate(new), None)
     fields.take(lambda: _check_draft(rules, edit), None)
     fields.done()
-    if accepted and _choice_rules(new) != _choice_rules(rules):
+    if accepted and _fixed_by_votes(new) != _fixed_by_votes(rules):
         raise PollroomError("POLL_LOCKED")
     if closed and _fixed_when_closed(new) != _fixed_when_closed(rules):
         raise PollroomError("POLL_CLOSED")
@@ -140,7 +142,12 @@ def _without_answers(rules: Rules) -> Rules:
 
 def _choice_rules(rules: Rules) -> tuple[object, ...]:
     labels = [(option.id, option.label) for option in rules.options]
-    return rules.kind, labels, rules.min_choices, rules.max_choices
+    return rules.kind, labels, rules.min_choices, rules.max_choices, rules.verifiable
+
+
+def _fixed_by_votes(rules: Rules) -> tuple[object, ...]:
+    texts = (rules.question, rules.description) if rules.verifiable else ()
+    return *_choice_rules(rules), texts
 
 
 def _times(rules: Rules) -> tuple[int | None, int | None]:

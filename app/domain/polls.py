@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from .commitments import Commitment, CommitmentView
 from .values import Camel, optional_rfc3339, rfc3339
 
 Visibility = Literal["always", "after_vote", "after_close", "owner"]
@@ -65,6 +66,7 @@ class Rules(Struct, frozen=True):
     previous_id: str | None = None
     deck_id: str | None = None
     kind: Kind = "choice"
+    verifiable: bool = False
 
     @property
     def correct(self) -> list[str]:
@@ -81,6 +83,7 @@ LEDGER_RULES: Final = (
     "guests",
     "draft",
     "paused",
+    "verifiable",
 )
 """The fields of ``Rules`` that the ledger decides ballots by. Its scripts find them under these names in ``poll.rules``."""
 
@@ -132,7 +135,7 @@ class PollView(Camel):
     deck_id: str | None
     revealed: Revealed | None
     verifiable: bool
-    commitment: None
+    commitment: CommitmentView | None
     correct_option_ids: list[str] | UnsetType = UNSET
 
 
@@ -153,7 +156,12 @@ def option_view(option: Option, address: Address) -> OptionView:
 
 
 def view(
-    rules: Rules, status: Status, opens_at: int | None, closes_at: int | None, address: Address
+    rules: Rules,
+    status: Status,
+    opens_at: int | None,
+    closes_at: int | None,
+    address: Address,
+    commitment: Commitment | None = None,
 ) -> PollView:
     return PollView(
         id=rules.id,
@@ -176,8 +184,8 @@ def view(
         previous_poll_id=rules.previous_id,
         deck_id=rules.deck_id,
         revealed=Revealed(rfc3339(rules.revealed_at), rules.correct) if rules.revealed_at else None,
-        verifiable=False,
-        commitment=None,
+        verifiable=rules.verifiable,
+        commitment=commitment.view() if commitment else None,
     )
 
 
@@ -206,6 +214,7 @@ class NewPoll(Camel):
     opens_at: Time | None = None
     closes_at: Time | None = None
     draft: bool | None = None
+    verifiable: bool | None = None
 
 
 class NewRound(Camel):
@@ -228,3 +237,4 @@ class PollEdit(Camel):
     opens_at: Time | None | UnsetType = UNSET
     closes_at: Time | None | UnsetType = UNSET
     draft: bool | None | UnsetType = UNSET
+    verifiable: bool | None | UnsetType = UNSET

@@ -12,6 +12,11 @@ def tally(rules: Rules, state: PollState, *, counts: bool) -> Tally:
     return result
 
 
+def may_see_closed(rules: Rules, *, owner: bool) -> bool:
+    """Who sees the counts of a closed poll."""
+    return owner or rules.results_visibility != "owner"
+
+
 def may_see(rules: Rules, state: PollState, *, owner: bool, voted: bool) -> bool:
     """Who sees counts: the contract's ``resultsVisibility``. ``voted``: ever had a vote accepted in this poll."""
     if owner or rules.results_visibility == "always":

@@ -10,6 +10,7 @@ from ..domain.decks import DeckEdit, Move, NewDeck
 from ..domain.polls import NewPoll, NewRound, PollEdit
 from ..domain.users import ChangePassword, DeleteAccount, Guest, Login, Refresh, Register, Session
 from ..domain.vote_forms import VoteForm
+from ..services.polls.verifying import CommitmentDocument, PollroomKey, Proof
 from .controllers.accounts import SessionPage
 from .controllers.auth import Me
 from .controllers.decks import DeckAndPoll, DeckAsSeen, DeckPage, OneDeck
@@ -241,6 +242,36 @@ CALLS: Final[dict[str, Call]] = {
             },
         ),
         codes=_OWNER,
+    ),
+    "GET /polls/{poll_id}/commitment": Call(
+        "What a closed verifiable poll commits to, signed.",
+        {OK: CommitmentDocument},
+        "optional",
+        codes=("NOT_FOUND",),
+    ),
+    "GET /polls/{poll_id}/ballots.csv": Call(
+        "The ballots of a closed verifiable poll without voters: `ballotId,optionIds`.",
+        {OK: "text/csv"},
+        "optional",
+        codes=_OWNER,
+    ),
+    "GET /polls/{poll_id}/proof": Call(
+        "The proof that a ballot is in the commitment of its poll.",
+        {OK: Proof},
+        "optional",
+        parameters=(
+            {
+                "name": "leaf",
+                "in": "query",
+                "required": True,
+                "description": "The leaf of the ballot, in hex.",
+                "schema": {"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"},
+            },
+        ),
+        codes=("NOT_FOUND", "VALIDATION_FAILED", "RATE_LIMITED"),
+    ),
+    "GET /.well-known/pollroom-key": Call(
+        "The public keys that sign commitments.", {OK: PollroomKey}, "optional"
     ),
     "PUT /polls/{poll_id}/options/{option_id}/image": Call(
         "Give an option an image: PNG, JPEG, GIF or WebP, at most 5 MiB.",

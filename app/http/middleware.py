@@ -91,14 +91,15 @@ class Reply:
 class StreamReply:
     """An answer in parts. A failure after the first one cuts the connection."""
 
-    __slots__ = ("_first", "_rest")
+    __slots__ = ("_first", "_headers", "_rest")
 
-    def __init__(self, first: bytes, rest: AsyncIterator[bytes]) -> None:
+    def __init__(self, first: bytes, rest: AsyncIterator[bytes], headers: Headers) -> None:
+        self._headers = headers
         self._first = first
         self._rest = rest
 
     async def __call__(self, send: Send) -> None:
-        headers = [_JSON, _NO_STORE, _NO_SNIFF]
+        headers = [*self._headers, _NO_STORE, _NO_SNIFF]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": self._first, "more_body": True})
         async for part in self._rest:
@@ -106,9 +107,9 @@ class StreamReply:
         await send({"type": "http.response.body"})
 
 
-async def streamed(parts: AsyncIterator[bytes]) -> StreamReply:
-    """JSON in parts. What the first part raises is answered like any refusal."""
-    return StreamReply(await anext(parts), parts)
+async def streamed(parts: AsyncIterator[bytes], headers: Headers | None = None) -> StreamReply:
+    """JSON in parts, unless ``headers`` say otherwise. What the first part raises is answered like any refusal."""
+    return StreamReply(await anext(parts), parts, headers or [_JSON])
 
 
 def reply(status: int, value: Any) -> Reply:

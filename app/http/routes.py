@@ -14,6 +14,7 @@ from ..services.health import Readiness
 from ..services.polls.decks import Decks
 from ..services.polls.option_images import OptionImages
 from ..services.polls.polls import Polls
+from ..services.polls.verifying import Verifying
 from ..services.voting.export import AccountExport
 from ..services.voting.votes import Votes
 from .controllers.accounts import AccountController
@@ -26,6 +27,7 @@ from .controllers.ops import OpsController
 from .controllers.polls import PollController
 from .controllers.server import ServerController
 from .controllers.streams import StreamController
+from .controllers.verifying import VerifyingController
 from .controllers.votes import VoteController
 from .middleware import Bearer
 from .openapi import openapi
@@ -46,6 +48,7 @@ class Services:
     polls: Polls
     decks: Decks
     votes: Votes
+    verifying: Verifying
     images: OptionImages
     streams: Streams
     readiness: Readiness
@@ -70,6 +73,7 @@ def routes(
     join = JoinController(services.votes, services.decks, bearer, services.public_url)
     votes = VoteController(services.votes, bearer)
     images = ImageController(services.images, bearer)
+    verifying = VerifyingController(services.verifying, bearer)
     streams = StreamController(services.streams, bearer)
     ops = OpsController(services.readiness, services.figures)
     server = ServerController(bearer, services.public_url, services.host)
@@ -82,6 +86,9 @@ def routes(
         Route("/polls/{poll_id}/stream", Resource(GET=streams.poll)),
         Route("/polls/{poll_id}/results", Resource(GET=votes.results)),
         Route("/polls/{poll_id}/results.csv", Resource(GET=votes.results_csv)),
+        Route("/polls/{poll_id}/commitment", Resource(GET=verifying.commitment)),
+        Route("/polls/{poll_id}/ballots.csv", Resource(GET=verifying.ballots)),
+        Route("/polls/{poll_id}/proof", Resource(GET=verifying.proof)),
         Route("/polls/{poll_id}/open", Resource(POST=polls.open)),
         Route("/polls/{poll_id}/close", Resource(POST=polls.close)),
         Route("/polls/{poll_id}/pause", Resource(POST=polls.pause)),
@@ -108,6 +115,7 @@ def routes(
         Route("/auth/me", Resource(GET=auth.me, DELETE=accounts.delete)),
         Route("/auth/me/delete", Resource(POST=accounts.delete)),
         Route("/auth/me/export", Resource(GET=accounts.export)),
+        Route("/.well-known/pollroom-key", Resource(GET=verifying.key)),
         Route("/login", Resource(POST=auth.login)),
         Route("/logout", Resource(POST=auth.logout)),
         Route("/ws", Resource(GET=ops.upgrade_required)),

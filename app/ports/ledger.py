@@ -14,6 +14,7 @@ from ..domain.ballots import (
     PollState,
     Receipt,
 )
+from ..domain.commitments import Commitment
 from ..domain.log_position import LogPosition
 from ..domain.polls import Rules
 
@@ -46,9 +47,18 @@ class Ledger(Protocol):
         """Store a chunk of an absent poll's ballots, at most 2,000, and renew the lease. ``TryAgain`` if it was lost."""
 
     async def install_rules(
-        self, lease: Lease, rules: Rules, *, new_times: bool = False, loaded: LoadedBallots | None = None
+        self,
+        lease: Lease,
+        rules: Rules,
+        *,
+        new_times: bool = False,
+        loaded: LoadedBallots | None = None,
+        commitment: Commitment | None = None,
     ) -> tuple[PollState, bool]:
-        """Install the rules and end the lease. Returns the state, and whether new times came too late: the poll had closed."""
+        """Install the rules and end the lease. Returns the state, and whether new times came too late: the poll had closed.
+
+        ``commitment``: of an absent poll, as SQL has it. A poll that is held keeps its own.
+        """
 
     async def release(self, lease: Lease) -> None: ...
 
@@ -58,6 +68,12 @@ class Ledger(Protocol):
         """Count the poll's ballots anew; none where the ledger does not hold the poll."""
 
     async def delete(self, poll_id: str) -> PollState: ...
+
+    async def publish_commitment(self, poll_id: str, commitment: Commitment) -> PollState | None:
+        """Make the commitment of a closed poll known, unless the poll has one, which then is in the state and stays.
+
+        None where the ledger does not hold the poll: it is loaded with the commitment that SQL has.
+        """
 
 
 class TryAgain(Exception):

@@ -10,6 +10,7 @@ from ..domain.ballots import BallotRow, PollChange, option_ids
 from ..domain.log_position import LogPosition
 from ..domain.values import new_id
 from ..ports.database import Queries
+from . import commitments
 
 ERROR_LENGTH = 500
 
@@ -41,6 +42,8 @@ async def apply(q: Queries, changes: Sequence[PollChange]) -> None:
     for change in changes:
         if change.kind in ("close", "delete"):
             await q.run(f"poll.{change.kind}", id=change.poll_id, at=change.at)
+        if change.kind == "close":
+            await commitments.note_close(q, change.poll_id, change.at)
     seqs: dict[str, int] = {}
     for change in changes:
         seqs[change.poll_id] = max(change.seq, seqs.get(change.poll_id, 0))

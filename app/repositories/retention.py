@@ -5,6 +5,7 @@ from typing import Any
 
 from ..domain.polls import Rules
 from ..ports.database import Queries
+from . import commitments
 from .users import delete_refresh_tokens
 
 
@@ -30,7 +31,7 @@ async def anonymize_chunk(q: Queries, rules: Rules, limit: int) -> int:
 
 def _without_voter(row: dict[str, Any], rules: Rules) -> dict[str, Any]:
     voter_id = f"~{secrets.token_urlsafe(15)}"
-    ballot_id = row["ballot_id"] if getattr(rules, "verifiable", False) else voter_id[1:]
+    ballot_id = row["ballot_id"] if rules.verifiable else voter_id[1:]
     return {
         **row,
         "poll_id": rules.id,
@@ -64,6 +65,7 @@ async def remove_poll(q: Queries, poll_id: str) -> None:
     await q.run("option.delete_of_poll", poll_id=poll_id)
     await q.run("retention.delete_relayed", poll_id=poll_id)
     await q.run("retention.delete_dead_letters", poll_id=poll_id)
+    await commitments.remove(q, poll_id)
     await q.run("retention.delete_poll", poll_id=poll_id)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from ...domain.ballots import BallotRow, Lease, LoadedBallots, PollState, option_ids
+from ...domain.commitments import Commitment
 from ...domain.errors import PollroomError, unavailable
 from ...domain.poll_kinds import KINDS
 from ...domain.poll_rules import new_times
@@ -21,7 +22,7 @@ from ...domain.polls import Rules
 from ...ports.database import Database
 from ...ports.ledger import Ledger, TryAgain
 from ...repositories import ballots as votes
-from ...repositories import polls
+from ...repositories import commitments, polls
 from ...utils.single_flight import SingleFlight
 
 GIVE_UP_SECONDS = 3.0
@@ -81,8 +82,10 @@ class PollLoader:
                 raise PollroomError("NOT_FOUND")
             lease = await self._ledger.lease(poll_id)
             try:
-                rules = current
+                rules, published = current, None
                 if lease.state is None:
+                    if rules.verifiable:
+                        published = (await commitments.built(queries, [poll_id])).get(poll_id)
                     if await votes.count_dead_letters(queries, poll_id):
                         raise unavailable(5.0)
                 elif lease.state.deleted:
@@ -99,7 +102,7 @@ class PollLoader:
         # An edit that was committed and not installed: its rules first, its times among them.
         behind = lease.state is None or lease.state.version != current.version
         loaded = await self._load_ballots(lease, rules) if lease.state is None else None
-        state, late = await self._install_rules(lease, rules, new_times(current, rules), loaded)
+        state, late = await self._install_rules(lease, rules, new_times(current, rules), loaded, published)
         if late:
             await self._undo(current, rules)
             raise PollroomError("POLL_CLOSED")
@@ -142,10 +145,17 @@ class PollLoader:
         return asyncio.create_task(votes.ballots_after(self._database, poll_id, after, CHUNK))
 
     async def _install_rules(
-        self, lease: Lease, rules: Rules, times: bool, loaded: LoadedBallots | None
+        self,
+        lease: Lease,
+        rules: Rules,
+        times: bool,
+        loaded: LoadedBallots | None,
+        published: Commitment | None,
     ) -> tuple[PollState, bool]:
         try:
-            return await self._ledger.install_rules(lease, rules, new_times=times, loaded=loaded)
+            return await self._ledger.install_rules(
+                lease, rules, new_times=times, loaded=loaded, commitment=published
+            )
         except TryAgain:
             if lease.state is None:
                 raise

@@ -72,7 +72,8 @@ class PollReader:
     def view(self, rules: Rules, state: PollState) -> PollView:
         if (newest := self._rules.get(rules.id)) is not None and newest.deck_id != rules.deck_id:
             rules = replace(rules, deck_id=newest.deck_id)
-        return view(rules, state.status, state.opens or None, state.closes or None, self.address)
+        times = state.opens or None, state.closes or None
+        return view(rules, state.status, *times, self.address, state.commitment)
 
     async def with_answers(self, snapshot: Snapshot, user_id: str | None) -> Snapshot:
         """For the owner, the correct options as well. They change without a new version, so they are read from SQL."""

@@ -5,6 +5,7 @@ import hashlib
 from msgspec.structs import replace
 
 from ...domain.ballots import PollState, Snapshot
+from ...domain.commitments import Commitment
 from ...domain.cursors import Cursors
 from ...domain.errors import DuplicateKey, PollroomError, unavailable
 from ...domain.poll_rules import compose, new_code, repeat, revise
@@ -13,7 +14,7 @@ from ...domain.users import Identity
 from ...ports.clock import Clock
 from ...ports.database import Database
 from ...ports.ledger import Ledger
-from ...repositories import decks, users
+from ...repositories import commitments, decks, users
 from ...repositories import polls as model
 from .deck_moves import DeckMoves
 from .option_images import OptionImages, named
@@ -131,16 +132,20 @@ class Polls:
         before = self._cursors.unsign("polls", owner_id, cursor)
         page = await model.page(self._database, owner_id, before, limit + 1)
         states = await self._ledger.peek([rules.id for rules in page[:limit]])
-        views = [self._listed(rules, states.get(rules.id)) for rules in page[:limit]]
+        resting = [rules.id for rules in page[:limit] if rules.verifiable and rules.id not in states]
+        built = await commitments.built(self._database, resting)
+        views = [self._listed(rules, states.get(rules.id), built.get(rules.id)) for rules in page[:limit]]
         following = self._cursors.sign("polls", owner_id, page[limit - 1].id) if len(page) > limit else None
         return [listed for listed in views if listed is not None], following
 
-    def _listed(self, rules: Rules, state: PollState | None) -> PollView | None:
+    def _listed(
+        self, rules: Rules, state: PollState | None, commitment: Commitment | None
+    ) -> PollView | None:
         """None for a poll whose deletion SQL has not seen yet. What the ledger does not hold, SQL has whole."""
         if state is not None:
             return None if state.deleted else self._owners(rules, state)
         status = stored_status(rules, self._clock.now())
-        seen = view(rules, status, rules.opens_at, rules.closes_at, self._reader.address)
+        seen = view(rules, status, rules.opens_at, rules.closes_at, self._reader.address, commitment)
         seen.correct_option_ids = rules.correct
         return seen
 

@@ -11,7 +11,7 @@ from ...domain.errors import PollroomError
 from ...ports.clock import Clock
 from ...ports.database import Database, Queries
 from ...ports.ledger import Ledger, PollStore, TryAgain
-from ...repositories import ballots, polls
+from ...repositories import ballots, commitments, polls
 from ...repositories import retention as model
 from ...utils import logger
 from ..vote_log.recorder import READER
@@ -62,6 +62,8 @@ class Retention:
                 rules = await polls.lock(q, poll_id)
                 if rules is None:
                     return False
+                if rules.verifiable and await commitments.find(q, poll_id) is None:
+                    return False  # its ballots are still to be read
                 # Nobody may be reading the ballots into the ledger: moved rows would count twice.
                 lease = await self._ledger.lease(poll_id)
                 try:
@@ -79,6 +81,8 @@ class Retention:
             if not await self._unloaded(poll_id):
                 continue
             while await self._step(lambda q: model.remove_ballots(q, poll_id, CHUNK)):  # noqa: B023 - called at once
+                pass
+            while await self._step(lambda q: commitments.remove_other_rows(q, poll_id)):  # noqa: B023 - called at once
                 pass
             await self._step(lambda q: model.remove_poll(q, poll_id))  # noqa: B023 - called at once
 

@@ -37,12 +37,13 @@ class Feed:
     def changes_poll(self, rules: Rules, state: PollState) -> bool:
         """Whether more than the tally changes."""
         old = self.state
-        return (rules.version, state.opened, state.closed, state.opens, state.closes) != (
+        return (rules.version, state.opened, state.closed, state.opens, state.closes, state.commitment) != (
             self.rules.version,
             old.opened,
             old.closed,
             old.opens,
             old.closes,
+            old.commitment,
         )
 
     def changes_rights(self, rules: Rules, state: PollState) -> bool:

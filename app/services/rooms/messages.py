@@ -30,7 +30,7 @@ class Welcome(Camel, tag_field="type", tag="WELCOME"):
     max_message_bytes: int
     ping_interval: float
     reconnect: Reconnect
-    features: tuple[str, ...] = ("pause", "reveal", "rounds", "stream")
+    features: tuple[str, ...] = ("pause", "reveal", "rounds", "stream", "verifiable")
 
 
 class Authenticated(Camel, tag_field="type", tag="AUTHENTICATED"):

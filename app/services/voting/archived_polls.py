@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from ...domain.ballots import Ballot, BallotRow, Receipt
+from ...domain.commitments import SHORTEST_BALLOT_ID, short_ballot_id
 from ...domain.errors import PollroomError, unavailable
 from ...domain.poll_kinds import KINDS
 from ...domain.polls import Rules
@@ -46,6 +47,8 @@ def answer_closed(rules: Rules, ballot: Ballot, row: BallotRow | None) -> Receip
     """As the casting script would: first answers again, everything new is ``POLL_CLOSED``."""
     if ballot.guest and not rules.guests:
         raise PollroomError("FORBIDDEN")
+    if rules.verifiable and not ballot.retract and len(ballot.id) < SHORTEST_BALLOT_ID:
+        raise short_ballot_id()
     for id, retract, choices, seq, at in _answers(row) if row else ():
         if id == ballot.id:
             if retract != ballot.retract or not KINDS[rules.kind].same(choices, ballot.choices):

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ....domain.ballots import PollState
+from ....domain.commitments import Commitment
 from ....domain.poll_kinds import VOTERS
 
 
 def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
-    """``raw``: the decoded array ``state``."""
+    """``raw``: the decoded array ``state``. Versions before 1.0 leave out its last element."""
     flat = iter(raw[12])
     counts = {name: int(n) for name, n in zip(flat, flat, strict=True)}
     voters = counts.pop(VOTERS, 0)
@@ -29,4 +30,5 @@ def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
         accepted=accepted,
         voters=voters,
         counts=counts,
+        commitment=Commitment.unpack(raw[13]) if len(raw) > 13 else None,
     )

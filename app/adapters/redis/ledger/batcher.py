@@ -15,6 +15,7 @@ import msgspec
 from redis.exceptions import NoScriptError
 
 from ....domain.ballots import Ballot, Receipt
+from ....domain.commitments import short_ballot_id
 from ....domain.errors import PollroomError, unavailable
 from ....utils import logger
 from ..connection.client import REFUSED, SILENT
@@ -231,7 +232,7 @@ class Batcher:
                 choices = tuple(answer[3])
                 future.set_result(Receipt(ballot.id, ballot.poll_id, choices, answer[1], answer[2], True))
             else:
-                queues.refuse(entry, PollroomError(word), batch.over if batch.lost else 0.0)
+                queues.refuse(entry, _refusal(word), batch.over if batch.lost else 0.0)
         for poll_id, (absent, entries) in waiting.items():
             if batch.lost:
                 for entry in entries:
@@ -253,3 +254,8 @@ class Batcher:
         for entry in batch.entries:
             self._queues.waiting -= 1
             self._queues.refuse(entry, error)
+
+
+def _refusal(code: str) -> PollroomError:
+    """The only field that the script checks is the ballot id of a verifiable poll."""
+    return short_ballot_id() if code == "VALIDATION_FAILED" else PollroomError(code)

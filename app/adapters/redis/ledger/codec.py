@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ....domain.ballots import BallotRow, CurrentVote, LoadedBallots
+from ....domain.commitments import Commitment
 from ....domain.polls import LEDGER_RULES, Rules
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -16,7 +17,9 @@ _earlier = msgspec.json.Decoder(list[tuple[str, bool, list[str], int, int]]).dec
 _json = msgspec.json.Encoder().encode
 
 
-def pack_rules(rules: Rules, new_times: bool, loaded: LoadedBallots | None) -> bytes:
+def pack_rules(
+    rules: Rules, new_times: bool, loaded: LoadedBallots | None, commitment: Commitment | None = None
+) -> bytes:
     """Encode the rules for ``install_rules``. ``loaded``: counts of the loaded ballots, or ``None`` if none were loaded."""
     return _encode(
         {
@@ -29,6 +32,7 @@ def pack_rules(rules: Rules, new_times: bool, loaded: LoadedBallots | None) -> b
             "closed": rules.closed_at or 0,
             "new_times": new_times,
             "loaded": loaded,
+            "commitment": commitment.packed if commitment else "",
         }
     )
 

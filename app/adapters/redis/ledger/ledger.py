@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ....domain.ballots import Ballot, BallotRow, CurrentVote, Lease, LoadedBallots, PollState, Receipt
+from ....domain.commitments import Commitment
 from ....domain.errors import PollroomError, unavailable
 from ....domain.polls import Rules
 from ....ports.ledger import TryAgain
@@ -189,9 +190,15 @@ class RedisLedger:
             raise TryAgain
 
     async def install_rules(
-        self, lease: Lease, rules: Rules, *, new_times: bool = False, loaded: LoadedBallots | None = None
+        self,
+        lease: Lease,
+        rules: Rules,
+        *,
+        new_times: bool = False,
+        loaded: LoadedBallots | None = None,
+        commitment: Commitment | None = None,
     ) -> tuple[PollState, bool]:
-        body = pack_rules(rules, new_times, loaded)
+        body = pack_rules(rules, new_times, loaded, commitment)
         reply = await self._call("install_rules", lease.poll_id, lease.token, body, extra=lease)
         if reply[0] == "busy":
             raise TryAgain
@@ -208,6 +215,15 @@ class RedisLedger:
 
     async def recount(self, poll_id: str) -> PollState | None:
         reply = await self._call("recount", poll_id)
+        return parse_state(poll_id, reply[1]) if reply[0] == "ok" else None
+
+    async def publish_commitment(self, poll_id: str, commitment: Commitment) -> PollState | None:
+        reply = await self._call("publish_commitment", poll_id, commitment.packed)
+        if reply[0] == "stale":
+            await self._load(poll_id)
+            reply = await self._call("publish_commitment", poll_id, commitment.packed)
+        if reply[0] in ("busy", "stale"):
+            raise unavailable()
         return parse_state(poll_id, reply[1]) if reply[0] == "ok" else None
 
     async def _call(

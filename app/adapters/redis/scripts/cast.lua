@@ -28,6 +28,9 @@ for _, poll in ipairs(polls) do
   end
 end
 
+-- Of ballots in a verifiable poll: ids that nobody can guess hide who voted.
+local SHORTEST_ID = 22
+
 local function known(record, id)
   if not record then return nil end
   if record[ID] == id then return {id, record[CHOICES], record[SEQ], record[AT]} end
@@ -42,6 +45,7 @@ local function cast(poll, voter, guest, id, retract, wanted)
   if poll.deleted or (poll.rules.draft and poll.owner ~= voter) then return {'NOT_FOUND'} end
   if guest and not poll.rules.guests then return {'FORBIDDEN'} end
   local kind, rules, record = KINDS[poll.rules.kind], poll.rules, poll.records[voter]
+  if rules.verifiable and not retract and #id < SHORTEST_ID then return {'VALIDATION_FAILED'} end
   local first = known(record, id)
   if first then
     if retract ~= (#first[2] == 0) or not kind.same(poll, first[2], wanted) then return {'BALLOT_ID_REUSED'} end

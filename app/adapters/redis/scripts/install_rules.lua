@@ -34,6 +34,7 @@ if fresh then
     redis.call('PERSIST', poll.ballots)
     for name, n in pairs(loaded.counts) do redis.call('HSET', poll.counts, name, n) end
   end
+  if new.commitment ~= '' then redis.call('HSET', poll.key, 'commitment', new.commitment) end
 end
 if fresh or poll.version ~= version then
   poll.version, poll.owner, poll.rules = version, new.owner, new.rules

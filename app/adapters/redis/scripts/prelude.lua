@@ -69,9 +69,14 @@ local function save(poll)
     'logged', ARGV[1])
 end
 
+-- The commitment of a verifiable poll: only a closed one has it, so votes do not pay for it.
+local function commitment(poll)
+  return poll.closed > 0 and redis.call('HGET', poll.key, 'commitment') or ''
+end
+
 local function state(poll)
   return {now, tonumber(ARGV[1]), poll.seq, poll.version, poll.owner, poll.opens, poll.closes, poll.opened, poll.closed,
-    poll.deleted, poll.rules.draft, poll.accepted, redis.call('HGETALL', poll.counts)}
+    poll.deleted, poll.rules.draft, poll.accepted, redis.call('HGETALL', poll.counts), commitment(poll)}
 end
 
 local function publish(poll)
