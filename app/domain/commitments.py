@@ -47,10 +47,9 @@ class Commitment(Struct, frozen=True):
         return f"{self.size}:{self.root}"
 
     @classmethod
-    def unpack(cls, text: str) -> "Commitment | None":
-        """None for an empty text."""
+    def unpack(cls, text: str) -> "Commitment":
         size, _, root = text.partition(":")
-        return cls(int(size), root) if text else None
+        return cls(int(size), root)
 
     def view(self) -> CommitmentView:
         return CommitmentView(self.size, self.root, self.fingerprint)

@@ -38,6 +38,8 @@ export interface Poll {
     previousPollId: string | null;
     deckId: string | null;
     revealed: { at: string; correctOptionIds: string[] } | null;
+    verifiable: boolean;
+    commitment: { size: number; root: string; fingerprint: string } | null;
     /** Only in HTTP answers to the owner. */
     correctOptionIds?: string[];
     /** Fields of newer servers. */

@@ -47,7 +47,7 @@ ballots = st.builds(
     ),
     polls,
     st.sampled_from(VOTERS),
-    st.sampled_from("abcdef"),
+    st.sampled_from([*"abcdef", "a" * 21, "a" * 22]),
     # Mostly such that some are taken, whatever the limits.
     st.one_of(st.sampled_from([("o1",), ("o2",), ("o1", "o2"), ("o2", "o1")]), choices),
     st.sampled_from([False, False, True]),
@@ -191,13 +191,25 @@ class LedgerMachine(RuleBasedStateMachine):
     def pause(self, poll: str, paused: bool, batch: list[Ballot]) -> None:
         self._edit(poll, [one for one in batch if one.poll_id == poll], paused=paused)
 
-    @rule(poll=polls, low_high=limits, count=st.sampled_from([4, 3]), shift=st.booleans())
-    def edit_choices(self, poll: str, low_high: tuple[int, int], count: int, shift: bool) -> None:
+    @rule(
+        poll=polls,
+        low_high=limits,
+        count=st.sampled_from([4, 3]),
+        shift=st.booleans(),
+        verifiable=st.booleans(),
+    )
+    def edit_choices(
+        self, poll: str, low_high: tuple[int, int], count: int, shift: bool, verifiable: bool
+    ) -> None:
         """Options and limits, before the first vote."""
         if not self._polls[poll].accepted:
             ids = OPTIONS[::-1][:count] if shift else OPTIONS[:count]
             self._edit(
-                poll, options=options(ids), min_choices=low_high[0], max_choices=min(low_high[1], count)
+                poll,
+                options=options(ids),
+                min_choices=low_high[0],
+                max_choices=min(low_high[1], count),
+                verifiable=verifiable,
             )
 
     @rule(poll=polls, batch=batches)

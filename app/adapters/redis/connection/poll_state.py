@@ -30,5 +30,5 @@ def parse_state(poll_id: str, raw: Sequence[Any]) -> PollState:
         accepted=accepted,
         voters=voters,
         counts=counts,
-        commitment=Commitment.unpack(raw[13]) if len(raw) > 13 else None,
+        commitment=Commitment.unpack(raw[13]) if len(raw) > 13 and raw[13] else None,
     )
