@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -44,13 +44,16 @@ from ..services.polls.polls import Polls
 from ..services.polls.verifying import Verifying
 from ..services.rooms.broadcaster import Broadcaster
 from ..services.rooms.connections import ConnectionRegistry
+from ..services.rooms.deck_feeds import DeckFeeds
 from ..services.rooms.dispatcher import Dispatcher
 from ..services.rooms.participants import Participants
+from ..services.rooms.presence import Timing
 from ..services.vote_log.kafka_relay import lag
 from ..services.voting.export import AccountExport
 from ..services.voting.votes import Votes
 from ..utils import logger
 from ..utils.client_address import TrustedProxies
+from ..utils.recurring import every
 from ..utils.secret_keys import SecretKeys
 from ..web.pages import Pages
 from ..websocket.asyncapi import asyncapi
@@ -64,6 +67,7 @@ from .resources import Resources, worker_tasks
 
 REVOKED_SECONDS = 5.0
 MOVES_SECONDS = 2.0
+HINTS_SECONDS = 2.0
 PROBE_EXPIRY_MS = 60_000
 
 _log = logger.get(__name__)
@@ -148,17 +152,12 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         decks = Decks(database, ledger, clock, stores.reader, moves, cursors)
         accounts = Accounts(database, clock, auth, passwords, cursors)
         votes = Votes(ledger, stores.reader, budgets)
-        broadcaster = Broadcaster(
-            ledger,
-            stores.reader,
-            RedisFeeds(bus, stores.keys),
-            clock,
-            instance=new_id(),
-            tick_seconds=settings.tick_ms / 1000,
-            silence_seconds=settings.viewer_silence_seconds,
-        )
+        feeds = RedisFeeds(bus, stores.keys)
+        timing = Timing(new_id(), settings.tick_ms / 1000, settings.viewer_silence_seconds)
+        broadcaster = Broadcaster(ledger, stores.reader, feeds, clock, timing)
+        deck_feeds = DeckFeeds(moves, broadcaster, ledger, feeds, clock, timing)
         registry = ConnectionRegistry(clock)
-        participants = Participants(auth, votes, broadcaster, registry, clock)
+        participants = Participants(auth, votes, broadcaster, deck_feeds, registry, clock)
         rooms = WebSocketRooms()
         participants.opened(rooms)
         auth.on_logout.append(registry.end_session)
@@ -220,14 +219,22 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         _log.info("durability", acknowledged=readiness.acknowledged)
 
         await auth.refresh_revoked()
-        for name, work in (("pubsub", bus.run), ("probes", readiness.watch), ("feeds", broadcaster.run)):
+        running = {
+            "pubsub": bus.run,
+            "probes": readiness.watch,
+            "feeds": broadcaster.run,
+            "decks": deck_feeds.run,
+        }
+        for name, work in running.items():
             await stack.enter_async_context(supervisor.running(name, work))
         stack.push_async_callback(broadcaster.close)
+        stack.push_async_callback(deck_feeds.close)
         tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-            "sessions": partial(_every, REVOKED_SECONDS, auth.refresh_revoked),
+            "sessions": partial(every, REVOKED_SECONDS, auth.refresh_revoked),
             "ledger": stores.ledger_watch.run,
             "audit": audit_queue.run,
-            "moves": partial(_every, MOVES_SECONDS, moves.finish_old),
+            "moves": partial(every, MOVES_SECONDS, moves.finish_old),
+            "deck hints": partial(every, HINTS_SECONDS, hints.heal),
         }
         if worker is not None:
             tasks |= worker_tasks(stores, worker, relay)
@@ -330,12 +337,3 @@ async def acknowledged(stores: Resources) -> str:
     worst = {True: "kept on disk", None: "of unknown durability", False: "NOT certainly kept"}
     verdict = worst[False if False in (redis_safe, sql_safe) else redis_safe and sql_safe]
     return f"An acknowledged vote is {verdict}: {redis_text}; {sql_text}."
-
-
-async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await act()
-        except Exception as error:
-            _log.warning("a recurring task failed", error=repr(error)[:200])

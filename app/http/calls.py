@@ -161,6 +161,12 @@ CALLS: Final[dict[str, Call]] = {
         "My decks, newest first.", {OK: DeckPage}, parameters=_PAGE, codes=("VALIDATION_FAILED",)
     ),
     "GET /decks/{deck_id}": Call("A deck.", {OK: OneDeck}, "optional", codes=("NOT_FOUND",)),
+    "GET /decks/{deck_id}/stream": Call(
+        "The messages of the deck's room as server-sent events.",
+        {OK: "text/event-stream"},
+        "optional",
+        codes=("NOT_FOUND",),
+    ),
     "PATCH /decks/{deck_id}": Call(
         "Edit a deck: its title, its polls and their order.",
         {OK: OneDeck},

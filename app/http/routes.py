@@ -100,6 +100,7 @@ def routes(
         Route("/polls", Resource(GET=polls.mine, POST=polls.create)),
         Route("/decks", Resource(GET=decks.mine, POST=decks.create)),
         Route("/decks/{deck_id}", Resource(GET=decks.look, PATCH=decks.edit, DELETE=decks.delete)),
+        Route("/decks/{deck_id}/stream", Resource(GET=streams.deck)),
         Route("/decks/{deck_id}/current", Resource(POST=decks.move)),
         Route("/decks/{deck_id}/end", Resource(POST=decks.end)),
         Route("/join/{code}", Resource(GET=join.join)),

@@ -2,10 +2,11 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from random import randint
 from typing import Final
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.types import Send
 
@@ -13,7 +14,6 @@ from ..domain.close_codes import CloseCode
 from ..domain.errors import unavailable
 from ..domain.users import Identity
 from ..services.rooms.connections import ConnectionRegistry
-from ..services.rooms.feed import Publication
 from ..services.rooms.outbox import Outbox
 from ..services.rooms.participants import Participants
 from ..services.rooms.rate_limit import TokenBucket
@@ -39,21 +39,17 @@ class StreamRooms(Rooms[Outbox, bytes]):
         id_line = b"id: %d-%d\n" % order if order is not None else b""
         return b"event: %s\n%sdata: %s\n\n" % (kind.encode(), id_line, payload)
 
-    def update_all(self, poll_id: str, connections: Iterable[Outbox], frame: bytes) -> None:
+    def update_all(self, room_id: str, connections: Iterable[Outbox], frame: bytes) -> None:
         for connection in connections:
             if connection.backlog is None and connection.wire.ready:
                 connection.wire.write(frame)
             else:
-                connection.update(poll_id, frame)
+                connection.update(room_id, frame)
 
-    def deliver(self, publication: Publication) -> None:
-        """A stream ends with its poll."""
-        room = self._rooms.get(publication.poll_id, {})
-        readers = [reader for readers in room.values() for reader in readers]
-        super().deliver(publication)
-        for reader in readers:
-            if not reader.rooms:
-                reader.close(CloseCode.NORMAL)
+    def dismissed(self, connection: Outbox) -> None:
+        """A stream ends with its poll or deck."""
+        if not connection.rooms and not connection.decks:
+            connection.close(CloseCode.NORMAL)
 
 
 class StreamWire:
@@ -123,6 +119,26 @@ class Streams:
 
     async def poll(self, request: Request, identity: Identity | None, poll_id: str) -> "Reply | Stream":
         """The events of a poll's room, beginning with ``POLL_STATE``. Raises ``NOT_FOUND``, and ``UNAVAILABLE`` if full."""
+
+        async def join(reader: Outbox) -> tuple[Struct | None, ...]:
+            return (await self._participants.join(reader, poll_id),)
+
+        return await self._open(request, identity, join)
+
+    async def deck(self, request: Request, identity: Identity | None, deck_id: str) -> "Reply | Stream":
+        """The events of a deck's room, beginning with ``DECK_STATE`` and ``POLL_STATE``. Raises like ``poll``."""
+
+        async def join(reader: Outbox) -> tuple[Struct | None, ...]:
+            return await self._participants.join_deck(reader, deck_id) or ()
+
+        return await self._open(request, identity, join)
+
+    async def _open(
+        self,
+        request: Request,
+        identity: Identity | None,
+        join: Callable[[Outbox], Awaitable[tuple[Struct | None, ...]]],
+    ) -> "Reply | Stream":
         if self._registry.draining or len(self._registry.connections) >= self._max_sockets:
             raise unavailable(FULL_SECONDS)
         wire = StreamWire()
@@ -132,9 +148,9 @@ class Streams:
         try:
             if identity is not None:
                 self._registry.bind(reader, identity)
-            state = await self._participants.join(reader, poll_id)
-            if state is not None:
-                reader.send(state)
+            for state in await join(reader):
+                if state is not None:
+                    reader.send(state)
         except BaseException:
             self._registry.remove(reader)
             raise

@@ -39,6 +39,12 @@ async def find_many(q: Queries, deck_ids: Sequence[str]) -> dict[str, Deck]:
     return {deck.id: deck for deck in _decks(rows)}
 
 
+async def versions(q: Queries, deck_ids: Sequence[str]) -> dict[str, int]:
+    """Of those decks that exist; 0 for one whose move is not finished."""
+    rows = await q.all("deck.versions", ids=_json(deck_ids)) if deck_ids else []
+    return {row["id"]: row["version"] if row["moving_since"] is None else 0 for row in rows}
+
+
 async def lock(q: Queries, deck_id: str) -> Deck | None:
     """Like ``find``, in a transaction: other changes of the deck wait until it ends."""
     return await find(q, deck_id) if await q.one("deck.lock", id=deck_id) else None

@@ -1,7 +1,7 @@
 """One client: who it is, what it may say, and how it is let go."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from msgspec import Struct
@@ -9,7 +9,8 @@ from msgspec import Struct
 from ..domain.close_codes import CloseCode
 from ..domain.users import Identity
 from ..services.rooms.rate_limit import TokenBucket
-from ..services.rooms.rooms import Role, Rooms
+from ..services.rooms.room import Role
+from ..services.rooms.rooms import Rooms
 from . import codec as packets
 from .packet_queue import PacketQueue
 
@@ -44,6 +45,7 @@ class SocketIOConnection:
         self.reading.set()
         self.identity: Identity | None = None
         self.rooms: dict[str, Role] = {}
+        self.decks: set[str] = set()
         self.connected = False
         self.closed = False
         self.in_flight = 0
@@ -64,14 +66,17 @@ class SocketIOConnection:
     def answer(self, frame: Any) -> None:
         self.outbox.put_nowait(frame)
 
-    def change(self, poll_id: str, frame: Any) -> None:
-        self.outbox.change(poll_id, frame)
+    def change(self, room_id: str, frame: Any, outdated: Iterable[str | None] = ()) -> None:
+        self.outbox.change(room_id, frame, outdated)
 
-    def update(self, poll_id: str, frame: Any) -> None:
-        self.outbox.update(poll_id, frame)
+    def update(self, room_id: str, frame: Any) -> None:
+        self.outbox.update(room_id, frame)
 
-    def forget(self, poll_id: str) -> None:
-        self.outbox.forget(poll_id)
+    def forget(self, room_id: str) -> None:
+        self.outbox.forget(room_id)
+
+    def keep_change(self, room_id: str) -> None:
+        self.outbox.keep_change(room_id)
 
     def pause_reading(self) -> None:
         self.reading.clear()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 MAX_BACKLOG_BYTES: Final = 256 * 1024
@@ -13,7 +13,7 @@ Item = Any
 
 
 class PacketQueue(asyncio.Queue[Item]):
-    """Answers are never dropped; updates are, in favour of the newest of each poll. Never blocks who puts.
+    """Answers are never dropped; updates are, in favour of the newest of each poll and deck. Never blocks who puts.
 
     ``on_full`` is called once, when a client is too slow.
     """
@@ -53,18 +53,24 @@ class PacketQueue(asyncio.Queue[Item]):
     async def join(self) -> None:
         """Nobody waits for a client."""
 
-    def update(self, poll_id: str, item: Item) -> None:
-        self._updates[poll_id] = item
+    def update(self, room_id: str, item: Item) -> None:
+        self._updates[room_id] = item
         self._wake()
 
-    def change(self, poll_id: str, item: Item) -> None:
-        self.forget(poll_id)
-        self._changes[poll_id] = item
+    def change(self, room_id: str, item: Item, outdated: Iterable[str | None] = ()) -> None:
+        for known in (room_id, *outdated):
+            self.forget(known)
+        self._changes[room_id] = item
         self._wake()
 
-    def forget(self, poll_id: str) -> None:
-        self._changes.pop(poll_id, None)
-        self._updates.pop(poll_id, None)
+    def forget(self, room_id: str | None) -> None:
+        if room_id is not None:
+            self._changes.pop(room_id, None)
+            self._updates.pop(room_id, None)
+
+    def keep_change(self, room_id: str) -> None:
+        if (item := self._changes.pop(room_id, None)) is not None:
+            self.put_nowait(item)
 
     def clear(self) -> None:
         self._answers.clear()

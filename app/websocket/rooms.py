@@ -18,7 +18,7 @@ class WebSocketRooms(Rooms[Outbox, bytes]):
         """The way of every acknowledgement: a WebSocket needs neither kind nor order."""
         return text_frame(encode(message))
 
-    def update_all(self, poll_id: str, connections: Iterable[Outbox], frame: bytes) -> None:
+    def update_all(self, room_id: str, connections: Iterable[Outbox], frame: bytes) -> None:
         """Reads only the file descriptor of a socket for which nothing waits.
 
         With thousands of sockets each further object that is read comes from memory, not from the processor's cache: the
@@ -36,4 +36,4 @@ class WebSocketRooms(Rooms[Outbox, bytes]):
             elif connection.backlog is None and connection.wire.ready:
                 connection.wire.write_now(frame)
             else:
-                connection.update(poll_id, frame)
+                connection.update(room_id, frame)

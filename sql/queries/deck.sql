@@ -18,6 +18,10 @@ SELECT d.id, d.code, d.owner_id, d.title, d.version, d.current_id, d.created_at,
 FROM {{list(ids)}} JOIN decks d ON d.id = list.value LEFT JOIN polls p ON p.deck_id = d.id AND p.deleted_at IS NULL
 ORDER BY d.id, p.deck_position;
 
+-- name: deck.versions
+-- The versions of the decks of a JSON list, and which of them have a move to finish.
+SELECT d.id, d.version, d.moving_since FROM {{list(ids)}} JOIN decks d ON d.id = list.value;
+
 -- name: deck.lock
 -- Changes of one deck take their turns here.
 SELECT id FROM decks WHERE id = :id {{for_update}};

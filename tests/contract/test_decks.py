@@ -5,41 +5,12 @@ from typing import Any
 
 import pytest
 
+from tools.harness.decks import drafts, make, move
 from tools.harness.http import Api, Person, ok, problem
-from tools.harness.shapes import CODE, ID, TIME, is_int, option_ids
+from tools.harness.shapes import TIME, check_deck, option_ids
 from tools.harness.wait import ahead, eventually
 
 pytestmark = pytest.mark.anyio
-
-DECK = {
-    "id", "code", "ownerId", "title", "polls", "currentPollId", "position", "count", "version", "createdAt", "endedAt",
-}  # fmt: skip
-
-
-def check_deck(deck: dict[str, Any]) -> dict[str, Any]:
-    assert set(deck) == DECK
-    assert ID.match(deck["id"]) and CODE.match(deck["code"]) and TIME.match(deck["createdAt"])
-    assert is_int(deck["version"]) and is_int(deck["count"])
-    assert all(set(poll) == {"id", "question", "status"} for poll in deck["polls"])
-    assert (deck["position"] is None) == (deck["currentPollId"] is None)
-    return deck
-
-
-async def drafts(api: Api, owner: Person, count: int = 3) -> list[dict[str, Any]]:
-    return [await api.poll(owner, question=f"Q{n}", draft=True, guests=True) for n in range(count)]
-
-
-async def make(api: Api, owner: Person, polls: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
-    body = {"title": "Quiz", "pollIds": [poll["id"] for poll in polls]} | fields
-    return check_deck(ok(await api.post("/decks", body, owner), 201)["deck"])
-
-
-async def move(api: Api, owner: Person, deck: dict[str, Any], poll: Any, **fields: Any) -> dict[str, Any]:
-    body = {"pollId": poll and poll["id"]} | fields
-    moved: dict[str, Any] = ok(await api.post(f"/decks/{deck['id']}/current", body, owner))
-    assert set(moved) == {"deck", "poll", "tally"}
-    check_deck(moved["deck"])
-    return moved
 
 
 async def test_a_deck_has_its_polls_in_order(api: Api, owner: Person) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tools.harness.decks import drafts, make, move, on_sockets
 from tools.harness.http import Api, Person, ok, problem
 from tools.harness.shapes import option_ids, public
 from tools.harness.sse import WAIT_SECONDS, stream
@@ -117,3 +118,32 @@ async def test_a_head_request_does_not_wait_for_events(api: Api, owner: Person) 
     answer = await api.http.head(f"{api.server.url()}/polls/{poll['id']}/stream")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+async def test_a_stream_follows_a_deck(api: Api, owner: Person, guest: Person) -> None:
+    polls = await drafts(api, owner, 2, resultsVisibility="after_vote")
+    deck = await make(api, owner, polls)
+    first = await move(api, owner, deck, polls[0])
+    (await api.vote(guest, polls[0]["id"], option_ids(polls[0])[:1])).fresh()
+    async with stream(api, deck, kind="decks") as reader, stream(api, deck, guest, kind="decks") as voter:
+        for one in (reader, voter):
+            state = (await one.next("DECK_STATE"))["data"]
+            assert state["deck"] == on_sockets(first["deck"])
+            assert (await one.next())["data"]["poll"]["id"] == polls[0]["id"]
+        moved = await move(api, owner, deck, polls[1], close=False)
+        for one in (reader, voter):
+            changed = (await one.next("DECK_CHANGED"))["data"]
+            assert (changed["deck"], changed["poll"]) == (on_sockets(moved["deck"]), public(moved["poll"]))
+            assert "counts" not in changed["tally"] and changed["viewers"] == 2
+        await move(api, owner, deck, polls[0], close=False)
+        assert "counts" not in (await reader.next("DECK_CHANGED"))["data"]["tally"]
+        assert (await voter.next("DECK_CHANGED"))["data"]["tally"]["counts"]
+        ok(await api.delete(f"/polls/{polls[0]['id']}", owner), 204)
+        await reader.next("POLL_DELETED")
+        assert (await reader.next("DECK_CHANGED"))["data"]["poll"] is None
+        ok(await api.delete(f"/decks/{deck['id']}", owner), 204)
+        assert (await reader.next("DECK_DELETED"))["data"]["deckId"] == deck["id"]
+        await reader.ended()
+        await voter.ended()
+    problem(await api.get(f"/decks/{deck['id']}/stream"), "NOT_FOUND")
+    problem(await api.get("/decks/unknown/stream"), "NOT_FOUND")

@@ -9,6 +9,7 @@ from app.adapters.redis.connection.cluster import open_client
 from app.adapters.redis.pubsub.bus import RedisBus, RedisFeeds
 from app.services.rooms import broadcaster as module
 from app.services.rooms.broadcaster import Broadcaster
+from app.services.rooms.presence import Timing
 from tests.recovery.site import Site
 
 pytestmark = pytest.mark.anyio
@@ -27,9 +28,7 @@ async def test_no_feed_is_given_up_under_a_subscriber(site: Site, monkeypatch: p
             stores.reader,
             RedisFeeds(bus, stores.keys),
             stores.clock,
-            instance="one",
-            tick_seconds=0.1,
-            silence_seconds=0.003,
+            Timing("one", 0.1, 0.003),
         )
         tasks = [asyncio.create_task(bus.run()), asyncio.create_task(broadcaster.run())]
         try:

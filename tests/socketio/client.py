@@ -51,7 +51,7 @@ class Client:
                 if news["news"] == "event":
                     assert news["event"] == message["type"].lower()
                 self._memory.frame(message)
-                if "tally" in message and news["news"] == "event":
+                if message.get("tally") is not None and news["news"] == "event":
                     poll_id, pair = (
                         str(poll_of(message)),
                         (message["tally"]["epoch"], message["tally"]["seq"]),
@@ -107,7 +107,7 @@ class Client:
         def check(args: list[Any]) -> bool:
             return (
                 bool(args)
-                and "tally" in args[0]
+                and args[0].get("tally") is not None
                 and poll_of(args[0]) == poll["id"]
                 and matches(args[0]["tally"], match)
             )

@@ -7,7 +7,8 @@ import pytest
 
 from tests.conftest import Open
 from tests.socketio.conftest import Connect
-from tools.harness.http import Api, Person
+from tools.harness.decks import drafts, make, move
+from tools.harness.http import Api, Person, ok
 from tools.harness.shapes import option_ids
 
 Transports = tuple[str, ...]
@@ -145,3 +146,28 @@ async def test_many_ballots_at_once_are_taken_in_order(sio: Connect, api: Api, o
         seqs = [answer["seq"] for answer in answers]
         assert seqs == sorted(set(seqs))
         assert (await client.join(poll))["yourVote"]["id"] == "n39"
+
+
+async def test_a_client_follows_a_deck(
+    sio: Connect, ws: Open, api: Api, owner: Person, transports: Transports
+) -> None:
+    polls = await drafts(api, owner, 2)
+    deck = await make(api, owner, polls)
+    await move(api, owner, deck, polls[0])
+    async with sio(await api.guest(), transports=transports) as client, ws() as raw:
+        state = await client.ask("join_deck", {"code": deck["code"]})
+        assert (await client.event("deck_state")) == state
+        assert (await client.event("poll_state"))["poll"]["id"] == polls[0]["id"]
+        await raw.join_deck(deck)
+        mark = client.mark()
+        await move(api, owner, deck, polls[1])
+        shown = await client.event("deck_changed", mark)
+        assert shown == await raw.expect("DECK_CHANGED") | {"serverTime": shown["serverTime"]}
+        (await client.vote(polls[1]["id"], option_ids(polls[1])[:1], id="a")).fresh()
+        await client.shows(polls[1], voters=1)
+        await move(api, owner, deck, None)
+        await client.event("deck_changed", mark, poll=None)
+        await client.refused("NOT_FOUND", "join_deck", {"deckId": polls[0]["id"]})
+        ok(await api.delete(f"/decks/{deck['id']}", owner), 204)
+        await client.event("deck_deleted", mark, deckId=deck["id"])
+        assert (await client.ask("leave_deck", {"deckId": deck["id"]}))["type"] == "LEFT_DECK"

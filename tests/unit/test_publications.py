@@ -5,7 +5,7 @@ import json
 from app.domain.ballots import PollState
 from app.domain.poll_rules import compose
 from app.domain.polls import NewPoll, view
-from app.services.rooms.feed import Feed, Publication
+from app.services.rooms.feed import Feed, PollPublication
 
 
 def test_a_close_is_not_dated_before_it_though_our_clock_lags_behind_redis() -> None:
@@ -27,9 +27,9 @@ def test_a_close_is_not_dated_before_it_though_our_clock_lags_behind_redis() -> 
         voters=0,
     )
     feed = Feed(rules, state, 15, lambda r, s: view(r, s.status, s.opens, s.closes, str))
-    told = json.loads(Publication("POLL_CHANGED", feed, now=1999).encoded(counts=True))
+    told = json.loads(PollPublication("POLL_CHANGED", feed, now=1999).encoded(counts=True))
     assert told["serverTime"] == told["poll"]["closesAt"] == "1970-01-01T00:00:02.000Z"
     assert (
-        json.loads(Publication("POLL_CHANGED", feed, now=2500).encoded(counts=True))["serverTime"]
+        json.loads(PollPublication("POLL_CHANGED", feed, now=2500).encoded(counts=True))["serverTime"]
         > told["serverTime"]
     )

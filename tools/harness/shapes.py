@@ -52,6 +52,9 @@ POLL = {
     "resultsVisibility", "allowChange", "guests", "status", "opensAt", "closesAt", "createdAt", "paused", "round",
     "previousPollId", "deckId", "revealed", "verifiable", "commitment",
 }  # fmt: skip
+DECK = {
+    "id", "code", "ownerId", "title", "polls", "currentPollId", "position", "count", "version", "createdAt", "endedAt",
+}  # fmt: skip
 FRAMES: dict[str, set[str]] = {
     "WELCOME": {"serverTime", "connectionId", "maxMessageBytes", "pingInterval", "reconnect", "features"},
     "AUTHENTICATED": {"user", "expiresAt"},
@@ -60,6 +63,11 @@ FRAMES: dict[str, set[str]] = {
     "POLL_CHANGED": {"poll", "tally", "serverTime"},
     "POLL_DELETED": {"pollId"},
     "LEFT_POLL": {"pollId"},
+    "DECK_STATE": {"deck", "viewers", "serverTime"},
+    "DECK_CHANGED": {"deck", "poll", "tally", "viewers", "serverTime"},
+    "DECK_UPDATE": {"deckId", "viewers", "serverTime"},
+    "DECK_DELETED": {"deckId"},
+    "LEFT_DECK": {"deckId"},
     "VOTE_ACCEPTED": ACCEPTED,
     "VOTE_RETRACTED": RETRACTED,
     "PONG": {"serverTime"},
@@ -103,6 +111,16 @@ def check_poll(poll: dict[str, Any], *, answers: bool = False) -> None:
     assert TIME.match(poll["createdAt"]), poll
     for name in ("opensAt", "closesAt"):
         assert poll[name] is None or TIME.match(poll[name]), poll
+
+
+def check_deck(deck: dict[str, Any], *, polls: bool = True) -> dict[str, Any]:
+    """``polls``: over HTTP; sockets and streams leave them out."""
+    assert set(deck) == (DECK if polls else DECK - {"polls"}), deck
+    assert ID.match(deck["id"]) and CODE.match(deck["code"]) and TIME.match(deck["createdAt"]), deck
+    assert is_int(deck["version"]) and is_int(deck["count"]), deck
+    assert all(set(poll) == {"id", "question", "status"} for poll in deck.get("polls", ())), deck
+    assert (deck["position"] is None) == (deck["currentPollId"] is None), deck
+    return deck
 
 
 def check_your_vote(vote: dict[str, Any] | None) -> None:
@@ -167,7 +185,14 @@ class Memory:
             check_your_vote(frame["yourVote"])
         if "viewers" in frame:
             assert is_int(frame["viewers"]) and frame["viewers"] >= 1, frame
-        if "tally" in frame:
+        if "deck" in frame:
+            check_deck(frame["deck"], polls=False)
+        if kind == "DECK_CHANGED":
+            shown = frame["poll"] and frame["poll"]["id"]
+            assert frame["deck"]["currentPollId"] == shown and (frame["tally"] is None) == (shown is None), (
+                frame
+            )
+        if frame.get("tally") is not None:
             poll = frame.get("poll")
             self.tally(poll["id"] if poll else frame["pollId"], frame["tally"], poll)
 
@@ -193,7 +218,7 @@ class Memory:
 
 def poll_of(frame: dict[str, Any]) -> str | None:
     """The poll that a frame speaks of."""
-    return frame["poll"]["id"] if "poll" in frame else frame.get("pollId")
+    return frame["poll"]["id"] if frame.get("poll") else frame.get("pollId")
 
 
 def counted(tally: dict[str, Any]) -> dict[str, int]:

@@ -59,11 +59,15 @@ class Reader:
 
 @asynccontextmanager
 async def stream(
-    api: Api, poll: dict[str, Any], who: Person | None = None, base: str | None = None
+    api: Api,
+    poll: dict[str, Any],
+    who: Person | None = None,
+    base: str | None = None,
+    kind: str = "polls",
 ) -> AsyncIterator[Reader]:
-    """``base``: another way to the same server, as through a proxy."""
+    """``base``: another way to the same server, as through a proxy. ``kind``: ``polls`` or ``decks``."""
     headers = {"Authorization": f"Bearer {who.token}"} if who else {}
-    url = f"{base or api.server.url()}/polls/{poll['id']}/stream"
+    url = f"{base or api.server.url()}/{kind}/{poll['id']}/stream"
     async with (
         httpx.AsyncClient(verify=False, trust_env=False, timeout=WAIT_SECONDS) as http,
         http.stream("GET", url, headers=headers) as response,

@@ -37,6 +37,7 @@ class Socket:
         self.violations: list[str] = []
         self._taken: set[int] = set()
         self._pairs: dict[str, tuple[int, int]] = {}
+        self._versions: dict[str, int] = {}
         self._memory = memory
         self._ended = False
         self._news = asyncio.Event()
@@ -63,7 +64,11 @@ class Socket:
         self.times.append(asyncio.get_running_loop().time())
         try:
             self._memory.frame(frame)
-            if "tally" in frame:
+            if "deck" in frame:
+                deck_id, version = frame["deck"]["id"], frame["deck"]["version"]
+                assert version >= self._versions.get(deck_id, version), f"version {version} went back"
+                self._versions[deck_id] = version
+            if frame.get("tally") is not None:
                 poll_id, pair = str(poll_of(frame)), (frame["tally"]["epoch"], frame["tally"]["seq"])
                 assert pair >= self._pairs.get(poll_id, pair), f"{pair} after {self._pairs[poll_id]}"
                 self._pairs[poll_id] = pair
@@ -146,6 +151,14 @@ class Socket:
         frame: Frame = await self.until(lambda: self._take(["POLL_STATE"], match, mark), "POLL_STATE")
         return frame
 
+    async def join_deck(self, deck: dict[str, Any]) -> Frame:
+        """JOIN_DECK; the DECK_STATE that answers it."""
+        mark = self.mark()
+        await self.send({"type": "JOIN_DECK", "deckId": deck["id"]})
+        match = {"deck": {"id": deck["id"]}}
+        frame: Frame = await self.until(lambda: self._take(["DECK_STATE"], match, mark), "DECK_STATE")
+        return frame
+
     async def leave(self, poll: dict[str, Any]) -> Frame:
         await self.send({"type": "LEAVE_POLL", "pollId": poll["id"]})
         return await self.expect("LEFT_POLL", pollId=poll["id"])
@@ -155,7 +168,11 @@ class Socket:
 
         def find() -> Frame | None:
             for frame in self.frames[mark:]:
-                if "tally" in frame and poll_of(frame) == poll["id"] and matches(frame["tally"], match):
+                if (
+                    frame.get("tally") is not None
+                    and poll_of(frame) == poll["id"]
+                    and matches(frame["tally"], match)
+                ):
                     return frame
             return None
 
@@ -227,7 +244,7 @@ async def socket(
 ) -> AsyncIterator[Socket]:
     """A socket after its WELCOME; with ``token`` in the header after its AUTHENTICATED too.
 
-    At the end every frame must have had the contract's shape, and no tally may have gone back.
+    At the end every frame must have had the contract's shape, and no tally or deck may have gone back.
     """
     async with bare_socket(server, token, origin, path=path, subprotocols=subprotocols, base=base) as ws:
         await ws.expect("WELCOME")

@@ -1,9 +1,9 @@
-"""Polls as server-sent events."""
+"""Polls and decks as server-sent events."""
 
 from starlette.requests import Request
 
 from ..middleware import Bearer, Reply
-from ..request import path_id
+from ..request import path_deck_id, path_id
 from ..streams import Stream, Streams
 
 
@@ -14,3 +14,6 @@ class StreamController:
 
     async def poll(self, request: Request) -> Reply | Stream:
         return await self._streams.poll(request, self._bearer.optional(request), path_id(request))
+
+    async def deck(self, request: Request) -> Reply | Stream:
+        return await self._streams.deck(request, self._bearer.optional(request), path_deck_id(request))

@@ -4,6 +4,7 @@ The row moves first, conditionally, and says what is left to do; then the old po
 and opening can be repeated, so whoever finds an old intent finishes it: another instance, after a crash or an outage.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from ...domain.decks import Deck, Move
@@ -61,6 +62,10 @@ class DeckMoves:
             else:
                 return deck
         raise unavailable()
+
+    async def versions(self, deck_ids: Sequence[str]) -> dict[str, int]:
+        """Versions of those decks that exist; 0 for a deck with a move to finish."""
+        return await model.versions(self._database, deck_ids)
 
     async def move(self, deck: Deck, wanted: Move) -> None:
         """``deck`` was found just now, and is its caller's."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TypeVar
@@ -44,6 +45,9 @@ class PollReader:
         self._codes: OrderedDict[str, str] = OrderedDict()
         self._deck_codes: OrderedDict[str, str] = OrderedDict()
         self._decks_missed = False
+        self._reread_after = ""
+        # Polls whose deck changed since the last reading began.
+        self._hinted: set[str] = set()
 
     async def read(self, poll_id: str, voter_id: str | None = None) -> Reading:
         """``NOT_FOUND`` for what never was, was deleted, or is somebody else's draft."""
@@ -106,27 +110,39 @@ class PollReader:
 
     def set_decks(self, deck_of: Mapping[str, str | None]) -> None:
         """The decks of polls, which change without a new version."""
+        self._hinted.update(deck_of)
+        self._take_decks(deck_of)
+
+    def _take_decks(self, deck_of: Mapping[str, str | None]) -> None:
         for poll_id, deck_id in deck_of.items():
             rules = self._rules.get(poll_id)
             if rules is not None and rules.deck_id != deck_id:
                 self._rules[poll_id] = replace(rules, deck_id=deck_id)
 
     async def missed_decks(self) -> None:
-        """Hints may have been lost: the decks of all polls known here are to be read again."""
+        """Hints were lost: the decks of all polls known here are to be read again."""
         self._decks_missed = True
 
     async def reread_decks(self) -> None:
-        if not self._decks_missed:
-            return
+        """Read the decks of some of the polls known here, of all of them after ``missed_decks``. ``UNAVAILABLE``."""
+        if self._decks_missed:
+            known = list(self._rules)
+        else:
+            ids = sorted(self._rules)
+            start = bisect_right(ids, self._reread_after)
+            known = ids[start : start + DECKS_CHUNK]
+            self._reread_after = known[-1] if len(known) == DECKS_CHUNK else ""
         self._decks_missed = False
-        known = list(self._rules)
+        self._hinted.clear()
         try:
             for start in range(0, len(known), DECKS_CHUNK):
                 chunk = known[start : start + DECKS_CHUNK]
+                self._hinted.clear()
                 found = await decks.decks_of_polls(self._database, chunk)
-                self.set_decks({poll_id: found.get(poll_id) for poll_id in chunk})
+                self._take_decks({id: found.get(id) for id in chunk if id not in self._hinted})
         except PollroomError:
             self._decks_missed = True
+            raise
 
     async def deck_id(self, code: str) -> str:
         """The deck of a join code."""

@@ -7,7 +7,7 @@ only the newest; its cost does not depend on how many vote.
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -19,10 +19,11 @@ from ...ports.clock import Clock
 from ...ports.ledger import Ledger
 from ...ports.messaging import Feeds, ViewerCount
 from ...utils import logger
+from ...utils.recurring import every
 from ...utils.single_flight import SingleFlight
 from ..polls.poll_reader import PollReader, Reading
-from .feed import Feed, Publication
-from .presence import ANNOUNCE_SHARE, CHECK_SHARE, Presence
+from .feed import Feed, PollPublication, Publication
+from .presence import ANNOUNCE_SHARE, CHECK_SHARE, Presence, Timing, Viewers
 from .rooms import Rooms
 
 RESYNC_SECONDS = 5.0
@@ -42,19 +43,15 @@ class Broadcaster:
         reader: PollReader,
         pubsub: Feeds,
         clock: Clock,
-        *,
-        instance: str,
-        tick_seconds: float,
-        silence_seconds: float,
+        timing: Timing,
     ) -> None:
-        """``instance``: this process, unlike any other. ``silence_seconds``: an instance silent for so long has no viewers."""
         self._ledger = ledger
         self._reader = reader
         self._pubsub = pubsub
         self._clock = clock
-        self._presence = Presence(pubsub, instance)
-        self._tick = tick_seconds
-        self._silence = silence_seconds
+        self._presence = Presence(pubsub, timing.instance)
+        self._tick = timing.tick_seconds
+        self._silence = timing.silence_seconds
         self._feeds: dict[str, Feed] = {}
         self._opening: SingleFlight[str, Feed] = SingleFlight()
         # Feeds must not be given up while somebody is about to join them.
@@ -63,6 +60,7 @@ class Broadcaster:
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup
         self.rooms: list[Rooms[Any, Any]] = []
+        self.on_deleted: Callable[[str], None] = lambda _: None
         # For operators: kind of message -> sockets that it was for.
         self.delivered: Counter[str] = Counter()
         pubsub.on_reconnect(self.resync)
@@ -79,9 +77,9 @@ class Broadcaster:
         """Until cancelled: ticks, viewers, and reading anew every 5 s."""
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(self._tick_forever())
-            self._tasks.create_task(self._every(RESYNC_SECONDS, self.resync))
-            self._tasks.create_task(self._every(self._silence * ANNOUNCE_SHARE, self._announce_viewers))
-            self._tasks.create_task(self._every(self._silence * CHECK_SHARE, self._forget_viewers))
+            self._tasks.create_task(every(RESYNC_SECONDS, self.resync))
+            self._tasks.create_task(every(self._silence * ANNOUNCE_SHARE, self._announce_viewers))
+            self._tasks.create_task(every(self._silence * CHECK_SHARE, self._forget_viewers))
 
     async def subscribe(self, poll_id: str, voter_id: str | None) -> tuple[Feed, Reading]:
         """The feed of a poll, kept while somebody here watches and 5 s more, and what this voter reads now."""
@@ -113,9 +111,17 @@ class Broadcaster:
     def viewers_changed(self, poll_id: str) -> None:
         """Somebody came or went here. A feed without viewers here is given up at the next tick."""
         feed = self._feeds.get(poll_id)
-        if feed is not None:
-            feed.viewers.set_here(sum(rooms.viewers(poll_id) for rooms in self.rooms))
+        if feed is not None and feed.viewers.set_here(sum(rooms.viewers(poll_id) for rooms in self.rooms)):
             self._mark_dirty(feed)
+
+    def deck_moved_in(self, feed: Feed, deck: Viewers) -> None:
+        """A deck's sockets are in the room now, and were told how many they are."""
+        feed.viewers.expect(deck)
+        feed.viewers.set_here(sum(rooms.viewers(feed.poll_id) for rooms in self.rooms))
+        if feed.viewers.total != deck.total:
+            self._mark_dirty(feed)
+        elif feed.viewers.unannounced:
+            self._spawn(self._presence.announce(feed.viewers))
 
     def mark_dirty(self, poll_id: str) -> None:
         """Somebody in the room gained a right: the next tick shows it."""
@@ -123,9 +129,9 @@ class Broadcaster:
         if feed is not None:
             self._mark_dirty(feed)
 
-    async def resync(self) -> None:
-        """Bring every feed up to date from the ledger, whatever was missed."""
-        ids = list(self._feeds)
+    async def resync(self, poll_id: str | None = None) -> None:
+        """Bring every feed, or that of one poll, up to date from the ledger, whatever was missed."""
+        ids = list(self._feeds) if poll_id is None else [poll_id]
         for start in range(0, len(ids), RESYNC_CHUNK):
             try:
                 states = await self._ledger.peek(ids[start : start + RESYNC_CHUNK])
@@ -221,11 +227,12 @@ class Broadcaster:
         feed.moved.set()
         feed.moved.clear()
         if state.deleted:
-            self._deliver(Publication("POLL_DELETED", feed, self._clock.now()))
+            self.deliver(PollPublication("POLL_DELETED", feed, self._clock.now()))
+            self.on_deleted(feed.poll_id)
             return
         self._set_timer(feed)
         if changed:
-            self._deliver(Publication("POLL_CHANGED", feed, self._clock.now()))
+            self.deliver(PollPublication("POLL_CHANGED", feed, self._clock.now()))
         else:
             self._mark_dirty(feed)
 
@@ -233,9 +240,9 @@ class Broadcaster:
         self._due[feed.poll_id] = feed
         self._wake.set()
 
-    def _deliver(self, publication: Publication) -> None:
+    def deliver(self, publication: Publication) -> None:
         for rooms in self.rooms:
-            self.delivered[publication.kind] += rooms.viewers(publication.poll_id)
+            self.delivered[publication.kind] += rooms.viewers(publication.room_id)
             rooms.deliver(publication)
 
     async def _tick_forever(self) -> None:
@@ -252,7 +259,7 @@ class Broadcaster:
                 if self._feeds.get(feed.poll_id) is not feed:
                     continue
                 try:
-                    self._deliver(Publication("POLL_UPDATE", feed, self._clock.now()))
+                    self.deliver(PollPublication("POLL_UPDATE", feed, self._clock.now()))
                 except Exception:  # the other feeds of this tick must not be lost with this one
                     _log.exception("update not delivered", poll=feed.poll_id)
                 if feed.viewers.unannounced:
@@ -314,11 +321,3 @@ class Broadcaster:
             self._merge(feed, state)
         if feed.timer is None:
             self._set_timer(feed)
-
-    async def _every(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await act()
-            except Exception:
-                _log.exception("recurring task failed", task=getattr(act, "__name__", ""))

@@ -10,7 +10,7 @@ from ...domain.errors import PollroomError
 from ...domain.users import Identity
 from ...ports.clock import Clock
 from .messages import ErrorMessage
-from .rooms import Connection
+from .room import Connection
 
 MAX_TIMER_SECONDS: Final = 3600.0
 

@@ -23,8 +23,11 @@ from .messages import (
     Auth,
     ClientMessage,
     ErrorMessage,
+    JoinDeck,
     JoinPoll,
+    LeaveDeck,
     LeavePoll,
+    LeftDeck,
     LeftPoll,
     Ping,
     Pong,
@@ -34,7 +37,7 @@ from .messages import (
     VoteRetractedMessage,
 )
 from .participants import Participants
-from .rooms import Connection
+from .room import Connection
 
 MAX_IN_FLIGHT: Final = 256
 """Unanswered ballots of one connection; beyond that it is not read until half of them are answered."""
@@ -65,6 +68,9 @@ class Dispatcher:
                 case LeavePoll():
                     connection.home.leave(connection, message.poll_id)
                     reply(LeftPoll(message.poll_id))
+                case LeaveDeck():
+                    connection.home.leave_deck(connection, message.deck_id)
+                    reply(LeftDeck(message.deck_id))
                 case _:
                     return False
         except PollroomError as error:
@@ -88,6 +94,14 @@ class Dispatcher:
                         state
                     ):
                         connection.send(state)  # after the answer, which may tell the listener what it needs
+                case JoinDeck():
+                    deck_id = await self._participants.deck_id(connection, message)
+                    if (states := await self._participants.join_deck(connection, deck_id)) is not None:
+                        deck, poll = states
+                        if reply(deck):
+                            connection.send(deck)
+                        if poll is not None:
+                            connection.send(poll)
         except PollroomError as error:
             reply(refusal(message, error))
         except Exception:
@@ -106,7 +120,7 @@ class Dispatcher:
     def charge(connection: Connection, message: ClientMessage) -> None:
         """Count what a message costs beyond others, as soon as it arrives: ``AUTH`` joins every room again."""
         if isinstance(message, Auth):
-            connection.rate_limit.charge(len(connection.rooms))
+            connection.rate_limit.charge(len(connection.rooms) + len(connection.decks))
 
     async def _authenticate(self, connection: Connection, message: Auth, reply: Reply) -> None:
         """``FORBIDDEN`` for another user's token. An invalid token ends the connection."""
@@ -120,10 +134,17 @@ class Dispatcher:
                 connection.send(refused)
             self._registry.end(connection, CloseCode.TOKEN_INVALID)
             return
+        for deck_id in list(connection.decks):
+            try:
+                if (states := await self._participants.join_deck(connection, deck_id)) is not None:
+                    for state in filter(None, states):
+                        connection.send(state)
+            except PollroomError as error:
+                connection.send(ErrorMessage.of(error))
         for poll_id in list(connection.rooms):
             try:
-                if (state := await self._participants.join(connection, poll_id)) is not None:
-                    connection.send(state)
+                if (joined := await self._participants.join(connection, poll_id)) is not None:
+                    connection.send(joined)
             except PollroomError as error:
                 connection.send(ErrorMessage.of(error, poll_id=poll_id))
 

@@ -1,12 +1,14 @@
 """The feed of one poll that is watched on this instance: its newest rules, state and viewers, and what is published."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
 import msgspec
+from msgspec import Struct
 
-from ...domain.ballots import PollState
+from ...domain.ballots import PollState, Tally
 from ...domain.polls import PollView, Rules
 from ...domain.values import rfc3339
 from ...domain.visibility import may_see, tally
@@ -14,6 +16,11 @@ from .messages import PollChanged, PollDeleted, PollUpdate
 from .presence import Viewers
 
 Show = Callable[[Rules, PollState], PollView]
+
+
+def rights_follow_votes(rules: Rules, state: PollState) -> bool:
+    """Whether those who voted see counts and the others do not."""
+    return rules.results_visibility == "after_vote" and not state.closed
 
 
 class Feed:
@@ -48,9 +55,7 @@ class Feed:
 
     def changes_rights(self, rules: Rules, state: PollState) -> bool:
         """Whether this change decides anew who sees counts: then the ledger is asked who has voted."""
-        return (
-            rules.results_visibility == "after_vote" and not state.closed and self.changes_poll(rules, state)
-        )
+        return rights_follow_votes(rules, state) and self.changes_poll(rules, state)
 
     def cancel_timer(self) -> None:
         if self.timer is not None:
@@ -58,37 +63,59 @@ class Feed:
             self.timer = None
 
 
-class Publication:
-    """A message about a feed's current state, with counts and without, each encoded when it is first needed."""
+class Publication(ABC):
+    """A message to a room, with counts and without, each encoded when it is first needed.
 
-    def __init__(self, kind: str, feed: Feed, now: int) -> None:
-        self.kind = kind
-        self.poll_id = feed.poll_id
-        self._rules = feed.rules
-        self._state = feed.state
-        self._viewers = feed.viewers.total
-        self._show = feed.show
-        self._now = max(now, feed.state.now)
+    ``room_id``: the poll or deck that it is about. ``order``: ``(epoch, seq)`` of the tally that it carries, if any.
+    """
+
+    kind: str
+    room_id: str
+    order: tuple[int, int] | None
+
+    def __init__(self) -> None:
         self._encoded: dict[bool, bytes] = {}
 
-    @property
-    def order(self) -> tuple[int, int] | None:
-        """``(epoch, seq)`` of the tally that it carries, if any."""
-        return None if self.kind == "POLL_DELETED" else self._state.order
+    @abstractmethod
+    def may_see_counts(self, *, owner: bool, voted: bool) -> bool: ...
 
-    def may_see_counts(self, *, owner: bool, voted: bool) -> bool:
-        return may_see(self._rules, self._state, owner=owner, voted=voted)
+    @abstractmethod
+    def message(self, counts: bool) -> Struct: ...
 
     def encoded(self, counts: bool) -> bytes:
         known = self._encoded.get(counts)
         if known is None:
-            known = self._encoded[counts] = msgspec.json.encode(self._message(counts))
+            known = self._encoded[counts] = msgspec.json.encode(self.message(counts))
         return known
 
-    def _message(self, counts: bool) -> PollUpdate | PollChanged | PollDeleted:
+
+class PollPublication(Publication):
+    """A message about the current state of a poll's feed."""
+
+    def __init__(self, kind: str, feed: Feed, now: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.room_id = feed.poll_id
+        self.order = None if kind == "POLL_DELETED" else feed.state.order
+        self._rules = feed.rules
+        self._state = feed.state
+        self._viewers = feed.viewers.total
+        self._show = feed.show
+        self.now = max(now, feed.state.now)
+
+    def may_see_counts(self, *, owner: bool, voted: bool) -> bool:
+        return may_see(self._rules, self._state, owner=owner, voted=voted)
+
+    def poll(self) -> PollView:
+        return self._show(self._rules, self._state)
+
+    def tally(self, counts: bool) -> Tally:
+        return tally(self._rules, self._state, counts=counts)
+
+    def message(self, counts: bool) -> Struct:
         if self.kind == "POLL_DELETED":
-            return PollDeleted(self.poll_id)
-        result, time_ = tally(self._rules, self._state, counts=counts), rfc3339(self._now)
+            return PollDeleted(self.room_id)
+        time_ = rfc3339(self.now)
         if self.kind == "POLL_CHANGED":
-            return PollChanged(self._show(self._rules, self._state), result, time_)
-        return PollUpdate(self.poll_id, result, self._viewers, time_)
+            return PollChanged(self.poll(), self.tally(counts), time_)
+        return PollUpdate(self.room_id, self.tally(counts), self._viewers, time_)

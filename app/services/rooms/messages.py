@@ -9,6 +9,7 @@ from typing import ClassVar, Final, get_args
 from msgspec import UNSET, Struct, UnsetType
 
 from ...domain.ballots import Receipt, Tally, VoteAccepted, VoteRetracted, YourVote
+from ...domain.decks import DeckView
 from ...domain.errors import PollroomError
 from ...domain.polls import PollView
 from ...domain.users import UserView
@@ -30,11 +31,11 @@ class Welcome(Camel, tag_field="type", tag="WELCOME"):
     max_message_bytes: int
     ping_interval: float
     reconnect: Reconnect
-    features: tuple[str, ...] = ("pause", "reveal", "rounds", "stream", "verifiable")
+    features: tuple[str, ...] = ("deck", "pause", "reveal", "rounds", "stream", "verifiable")
 
 
 class Authenticated(Camel, tag_field="type", tag="AUTHENTICATED"):
-    """The token is valid; `POLL_STATE` follows for each joined poll."""
+    """The token is valid; `DECK_STATE` and `POLL_STATE` follow for each joined deck and poll."""
 
     user: UserView
     expires_at: str
@@ -77,6 +78,44 @@ class LeftPoll(Camel, tag_field="type", tag="LEFT_POLL"):
     """The socket has left the room."""
 
     poll_id: str
+
+
+class DeckStateMessage(Camel, tag_field="type", tag="DECK_STATE"):
+    """A deck as it is now, without `polls`; `POLL_STATE` of its current poll follows, if there is one."""
+
+    deck: DeckView
+    viewers: int
+    server_time: str
+
+
+class DeckChanged(Camel, tag_field="type", tag="DECK_CHANGED"):
+    """The deck has another `version`, and the socket is in the room of `poll`, if it is not null."""
+
+    deck: DeckView
+    poll: PollView | None
+    tally: Tally | None
+    viewers: int
+    server_time: str
+
+
+class DeckUpdate(Camel, tag_field="type", tag="DECK_UPDATE"):
+    """`viewers` changed while no poll is current; at most one per tick, or per second above 500 sockets."""
+
+    deck_id: str
+    viewers: int
+    server_time: str
+
+
+class DeckDeleted(Camel, tag_field="type", tag="DECK_DELETED"):
+    """The deck was deleted, and the socket has left its room."""
+
+    deck_id: str
+
+
+class LeftDeck(Camel, tag_field="type", tag="LEFT_DECK"):
+    """The socket has left the deck's room."""
+
+    deck_id: str
 
 
 class VoteAcceptedMessage(VoteAccepted, tag_field="type", tag="VOTE_ACCEPTED"):
@@ -126,7 +165,15 @@ class ErrorMessage(Camel, tag_field="type", tag="ERROR"):
         )
 
 
-UNSOLICITED: Final = (Welcome, PollUpdate, PollChanged, PollDeleted)
+UNSOLICITED: Final = (
+    Welcome,
+    PollUpdate,
+    PollChanged,
+    PollDeleted,
+    DeckChanged,
+    DeckUpdate,
+    DeckDeleted,
+)
 """What the server sends without being asked, besides ``ERROR``."""
 
 
@@ -141,7 +188,7 @@ class BaseMessage(Camel, tag_field="type", kw_only=True):
 class Auth(BaseMessage, tag="AUTH"):
     """Authenticate, or renew the access token on a live socket."""
 
-    answers = (Authenticated, PollStateMessage)
+    answers = (Authenticated, DeckStateMessage, PollStateMessage)
 
     token: str
 
@@ -161,6 +208,23 @@ class LeavePoll(BaseMessage, tag="LEAVE_POLL"):
     answers = (LeftPoll,)
 
     poll_id: str
+
+
+class JoinDeck(BaseMessage, tag="JOIN_DECK"):
+    """Join a deck's room by `deckId` or `code`, exactly one of them, and follow it from poll to poll."""
+
+    answers = (DeckStateMessage, PollStateMessage)
+
+    deck_id: str | UnsetType = UNSET
+    code: str | UnsetType = UNSET
+
+
+class LeaveDeck(BaseMessage, tag="LEAVE_DECK"):
+    """Leave a deck's room, whether joined or not."""
+
+    answers = (LeftDeck,)
+
+    deck_id: str
 
 
 class Vote(BaseMessage, tag="VOTE"):
@@ -187,7 +251,7 @@ class Ping(BaseMessage, tag="PING"):
     answers = (Pong,)
 
 
-ClientMessage = Auth | JoinPoll | LeavePoll | Vote | RetractVote | Ping
+ClientMessage = Auth | JoinPoll | LeavePoll | JoinDeck | LeaveDeck | Vote | RetractVote | Ping
 CLIENT_MESSAGES: Final[tuple[type[BaseMessage], ...]] = get_args(ClientMessage)
 
 

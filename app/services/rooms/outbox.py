@@ -1,6 +1,7 @@
 """The sending half of a WebSocket or a stream: a bounded outbox that skips to the newest update."""
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -8,7 +9,8 @@ import msgspec
 from ...domain.close_codes import CloseCode
 from ...domain.users import Identity
 from .rate_limit import TokenBucket
-from .rooms import Role, Rooms
+from .room import Role
+from .rooms import Rooms
 
 MAX_BACKLOG_BYTES: Final = 256 * 1024
 """Bytes of answers that wait for one socket, beyond what its transport holds; then it is too slow (4408)."""
@@ -38,7 +40,7 @@ class Wire(Protocol):
 class Outbox:
     """Answers are never dropped; updates are replaced by newer ones.
 
-    ``rooms`` maps a poll id to the role there. ``backlog``: waiting answers, None while the wire takes them. ``direct``: the
+    ``rooms`` and ``decks``: as in ``Connection``. ``backlog``: waiting answers, None while the wire takes them. ``direct``: the
     file descriptor, kept by the wire while nothing waits for this connection, else -1.
     """
 
@@ -49,6 +51,7 @@ class Outbox:
         "backlog",
         "client",
         "closed",
+        "decks",
         "direct",
         "home",
         "id",
@@ -69,6 +72,7 @@ class Outbox:
         self.client: str | None = None
         self.identity: Identity | None = None
         self.rooms: dict[str, Role] = {}
+        self.decks: set[str] = set()
         self.closed = False
         self.direct = -1
         self.in_flight = 0
@@ -93,21 +97,22 @@ class Outbox:
         if self._backlog_bytes > MAX_BACKLOG_BYTES:
             self.close(CloseCode.TOO_SLOW)
 
-    def update(self, poll_id: str, frame: bytes) -> None:
+    def update(self, room_id: str, frame: bytes) -> None:
         """The newest tally, where it cannot be written now: it takes the place of an older one that waits."""
         if not self.closed:
             if self._updates is None:
                 self._updates = {}
-            self._updates[poll_id] = frame
+            self._updates[room_id] = frame
 
-    def change(self, poll_id: str, frame: bytes) -> None:
+    def change(self, room_id: str, frame: bytes, outdated: Iterable[str | None] = ()) -> None:
         if self.backlog is None and self.wire.ready:
             self.wire.write(frame)
         elif not self.closed:
-            self.forget(poll_id)
+            for known in (room_id, *outdated):
+                self.forget(known)
             if self._changes is None:
                 self._changes = {}
-            self._changes[poll_id] = frame
+            self._changes[room_id] = frame
 
     def pause_reading(self) -> None:
         self.wire.pause_reading()
@@ -115,10 +120,14 @@ class Outbox:
     def resume_reading(self) -> None:
         self.wire.resume_reading()
 
-    def forget(self, poll_id: str) -> None:
+    def forget(self, room_id: str | None) -> None:
         for waiting in (self._changes, self._updates):
-            if waiting is not None:
-                waiting.pop(poll_id, None)
+            if waiting is not None and room_id is not None:
+                waiting.pop(room_id, None)
+
+    def keep_change(self, room_id: str) -> None:
+        if self._changes and (frame := self._changes.pop(room_id, None)) is not None:
+            self.answer(frame)
 
     def drain(self) -> None:
         """The wire takes bytes again: answers first, then of each poll the newest."""

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
+from msgspec import Struct
+
 from ...domain.errors import PollroomError
 from ...ports.messaging import Feeds, ViewerCount
 
@@ -14,11 +16,19 @@ ANNOUNCE_SHARE, FORGET_SHARE, CHECK_SHARE = 1 / 3, 5 / 6, 1 / 15
 FAREWELL_SECONDS = 1.0
 
 
-class Viewers:
-    """Sockets in the room: those here, and what other instances last said of theirs."""
+class Timing(Struct, frozen=True):
+    """``instance``: this process, unlike any other. ``silence_seconds``: an instance silent for so long has no viewers."""
 
-    def __init__(self, poll_id: str, silence_seconds: float) -> None:
-        self.poll_id = poll_id
+    instance: str
+    tick_seconds: float
+    silence_seconds: float
+
+
+class Viewers:
+    """Sockets in the room of a poll or deck: those here, and what other instances last said of theirs."""
+
+    def __init__(self, room_id: str, silence_seconds: float) -> None:
+        self.room_id = room_id
         self._forget_after = silence_seconds * FORGET_SHARE
         self._others: dict[str, tuple[int, float]] = {}
         self.here = 0
@@ -33,9 +43,17 @@ class Viewers:
     def unannounced(self) -> bool:
         return self.here != self.announced
 
-    def set_here(self, count: int) -> None:
+    def set_here(self, count: int) -> bool:
+        """True where the total changed."""
+        changed = self.here != count
         self.here = count
         self.empty_since = time.monotonic()
+        return changed
+
+    def expect(self, deck: "Viewers") -> None:
+        """The deck's sockets come into the room on every instance; those that have not said so yet will."""
+        for instance, known in deck._others.items():
+            self._others.setdefault(instance, known)
 
     def update_instance(self, instance: str, count: int) -> bool:
         """True where the total changed."""
@@ -68,7 +86,7 @@ class Presence:
         """``hello``: the others say theirs. Where it does not go out, it is said again."""
         viewers.announced = viewers.here
         try:
-            await self._feeds.announce(viewers.poll_id, ViewerCount(self._instance, viewers.here, hello))
+            await self._feeds.announce(viewers.room_id, ViewerCount(self._instance, viewers.here, hello))
         except PollroomError:
             viewers.announced = -1
 
@@ -76,6 +94,8 @@ class Presence:
         """Whether the total changed, and whether ours was asked for."""
         if count.instance == self._instance:
             return False, False
+        if count.hello and not count.viewers:
+            return False, True  # it has only begun to listen
         return viewers.update_instance(count.instance, count.viewers), count.hello
 
     async def leave(self, rooms: Iterable[Viewers]) -> None:

@@ -1,0 +1,295 @@
+"""Feeds of decks: which poll the sockets of a deck are shown on this instance.
+
+SQL has the state. A hint says that a deck has changed, and the feed reads it; ``REREAD_SECONDS`` bounds what a lost hint costs.
+A deck's room then listens to another poll's feed (``DeckRoom``), so that a move costs as much as one ``POLL_CHANGED``.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from ...domain.decks import Deck
+from ...domain.errors import PollroomError, unavailable
+from ...domain.values import is_id
+from ...ports.clock import Clock
+from ...ports.ledger import Ledger
+from ...ports.messaging import Feeds, ViewerCount
+from ...utils import logger
+from ...utils.recurring import every
+from ..polls.deck_moves import DeckMoves
+from .broadcaster import KEEP_FEED_SECONDS, Broadcaster
+from .deck_feed import DeckFeed, DeckPublication
+from .feed import Feed, rights_follow_votes
+from .presence import ANNOUNCE_SHARE, CHECK_SHARE, Presence, Timing
+
+REREAD_SECONDS: Final = 2.0
+READ_SECONDS: Final = 1.0
+"""Who joins a deck that is watched here waits this long for SQL, then gets what is known."""
+TRIES: Final = 5
+"""Readings of a deck that changes meanwhile. Also how often those who came meanwhile are asked for."""
+MANY: Final = 500
+MANY_SECONDS: Final = 1.0
+"""From this many sockets on, a change of viewers alone is told once per second."""
+
+_log = logger.get(__name__)
+
+
+class DeckFeeds:
+    """``broadcaster`` has the feeds of polls and the rooms of every transport."""
+
+    def __init__(
+        self,
+        moves: DeckMoves,
+        broadcaster: Broadcaster,
+        ledger: Ledger,
+        pubsub: Feeds,
+        clock: Clock,
+        timing: Timing,
+    ) -> None:
+        self._moves = moves
+        self._broadcaster = broadcaster
+        self._ledger = ledger
+        self._pubsub = pubsub
+        self._clock = clock
+        self._presence = Presence(pubsub, timing.instance)
+        self._tick = timing.tick_seconds
+        self._silence = timing.silence_seconds
+        self._feeds: dict[str, DeckFeed] = {}
+        self._tasks: asyncio.TaskGroup
+        moves.hints.on_change = self.on_change
+        broadcaster.on_deleted = self.poll_gone
+        pubsub.on_reconnect(self.reread)
+
+    async def run(self) -> None:
+        """Until cancelled: reading anew, and viewers."""
+        async with asyncio.TaskGroup() as self._tasks:
+            self._tasks.create_task(every(REREAD_SECONDS, self.reread))
+            self._tasks.create_task(every(self._silence * ANNOUNCE_SHARE, self._announce_viewers))
+            self._tasks.create_task(every(self._silence * CHECK_SHARE, self._forget_viewers))
+
+    async def close(self) -> None:
+        """Nobody is here any more, and the others hear of it."""
+        await self._presence.leave([feed.viewers for feed in self._feeds.values()])
+
+    @asynccontextmanager
+    async def joining(self, deck_id: str) -> AsyncIterator[DeckFeed]:
+        """The feed of a deck, as SQL has it now. ``NOT_FOUND``."""
+        if not is_id(deck_id):
+            raise PollroomError("NOT_FOUND")
+        feed = self._feeds.get(deck_id)
+        if feed is None:
+            feed = self._feeds[deck_id] = DeckFeed(deck_id, self._silence)
+        feed.joining += 1
+        try:
+            await self._wait(feed)
+            yield feed
+        finally:
+            feed.joining -= 1
+            if feed.deck is None and feed.reading is None and not feed.joining:
+                self._feeds.pop(deck_id, None)
+
+    async def _wait(self, feed: DeckFeed) -> None:
+        reading = self._refresh(feed)
+        if feed.deck is None:
+            await asyncio.shield(reading)
+            return
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                await asyncio.shield(reading)
+        except TimeoutError:
+            pass
+        except PollroomError as error:
+            if error.code == "NOT_FOUND":
+                raise
+
+    def on_change(self, deck_id: str) -> None:
+        """A deck may have changed."""
+        if (feed := self._feeds.get(deck_id)) is not None:
+            self._refresh(feed)
+
+    def viewers_changed(self, deck_id: str) -> None:
+        """Somebody came or went here."""
+        if (feed := self._feeds.get(deck_id)) is not None:
+            here = sum(rooms.deck_viewers(deck_id) for rooms in self._broadcaster.rooms)
+            if feed.viewers.set_here(here):
+                self._mark_dirty(feed)
+
+    async def reread(self) -> None:
+        """Read every deck that is not as SQL has it, whatever was missed."""
+        versions = await self._moves.versions(list(self._feeds))
+        for feed in list(self._feeds.values()):
+            known = feed.deck.version if feed.deck is not None else 0
+            if not feed.settled or versions.get(feed.deck_id) != known:
+                self._refresh(feed)
+
+    def poll_gone(self, poll_id: str) -> None:
+        """The poll is deleted, or nobody's to see: its decks show nothing until their rows say what comes next."""
+        for feed in self._feeds.values():
+            if feed.poll_id == poll_id:
+                feed.poll_id = None
+                self._refresh(feed)
+
+    def _refresh(self, feed: DeckFeed) -> "asyncio.Future[None]":
+        """Done once what SQL has from now on is applied. Those who ask meanwhile share one reading."""
+        if feed.asked is None:
+            feed.asked = asyncio.get_running_loop().create_future()
+        if feed.reading is None:
+            feed.reading = self._tasks.create_task(self._read_while_asked(feed))
+        return feed.asked
+
+    async def _read_while_asked(self, feed: DeckFeed) -> None:
+        try:
+            while (asked := feed.asked) is not None:
+                feed.asked = None
+                try:
+                    await self._read(feed)
+                except Exception as error:
+                    if not isinstance(error, PollroomError):
+                        _log.exception("a deck was not read")
+                        error = PollroomError("INTERNAL")
+                    asked.set_exception(error)
+                    asked.exception()  # nobody may wait for it
+                else:
+                    asked.set_result(None)
+        finally:
+            feed.reading = None
+
+    async def _read(self, feed: DeckFeed) -> None:
+        for _ in range(TRIES):
+            try:
+                deck = await self._newer(feed)
+            except PollroomError as error:
+                if error.code == "NOT_FOUND":
+                    await self._drop(feed)
+                raise
+            if deck is None:
+                return
+            try:
+                poll = await self._shown(deck)
+            except PollroomError as error:
+                if error.code != "NOT_FOUND":
+                    raise
+                await self._moves.poll_deleted(str(deck.current_id))
+                continue
+            if feed.deck is None:
+                await self._pubsub.subscribe(feed.deck_id, lambda message: self._on_message(feed, message))
+            voted = (
+                await self._voted(feed, poll) if poll is not None and poll.poll_id != feed.poll_id else set()
+            )
+            if feed.poll_id is not None and feed.poll_id not in deck.poll_ids:
+                await self._broadcaster.resync(feed.poll_id)  # first its room hears that it is deleted
+            self._apply(feed, deck, poll, voted)
+            return
+        raise unavailable()
+
+    async def _newer(self, feed: DeckFeed) -> Deck | None:
+        """The deck, or none if the feed has it as it is."""
+        known = feed.deck.version if feed.deck is not None else 0
+        if feed.settled and (await self._moves.versions([feed.deck_id])).get(feed.deck_id) == known:
+            return None
+        deck = await self._moves.find(feed.deck_id)
+        return None if deck.version < known or (deck.version == known and feed.settled) else deck
+
+    async def _shown(self, deck: Deck) -> Feed | None:
+        """The feed of the current poll. ``NOT_FOUND`` for one that is deleted."""
+        if deck.current_id is None:
+            return None
+        poll, _ = await self._broadcaster.subscribe(deck.current_id, deck.owner_id)
+        return None if poll.state.draft else poll
+
+    async def _voted(self, feed: DeckFeed, poll: Feed) -> set[str]:
+        """Who in the deck voted in the poll before, where that decides what they see. Read in batches."""
+        voted, asked = set[str](), set[str]()
+        if not rights_follow_votes(poll.rules, poll.state) or not poll.state.accepted:
+            return voted
+        for _ in range(TRIES):
+            users = set[str]().union(
+                *(rooms.users_in_deck(feed.deck_id) for rooms in self._broadcaster.rooms)
+            )
+            if not (users := users - asked):
+                break
+            voted |= await self._ledger.accepted(poll.poll_id, list(users))
+            asked |= users
+        return voted
+
+    def _apply(self, feed: DeckFeed, deck: Deck, poll: Feed | None, voted: set[str]) -> None:
+        first, before = feed.deck is None, feed.poll_id
+        same = feed.deck is not None and feed.deck.version == deck.version
+        feed.deck, feed.poll_id = deck, poll.poll_id if poll is not None else None
+        if first:
+            self._spawn(self._presence.announce(feed.viewers, hello=True))
+        if first or (same and feed.poll_id == before):
+            return
+        publication = DeckPublication("DECK_CHANGED", feed, poll, self._clock.now())
+        self._broadcaster.delivered["DECK_CHANGED"] += feed.viewers.here
+        for rooms in self._broadcaster.rooms:
+            rooms.change_deck(publication, feed.poll_id, voted)
+        if before is not None and before != feed.poll_id:
+            self._broadcaster.viewers_changed(before)
+        if poll is not None and poll.poll_id != before:
+            self._broadcaster.deck_moved_in(poll, feed.viewers)
+
+    async def _drop(self, feed: DeckFeed) -> None:
+        """The deck is deleted."""
+        if feed.deck is None:
+            return
+        self._close(feed)
+        publication = DeckPublication("DECK_DELETED", feed, None, self._clock.now())
+        self._broadcaster.delivered["DECK_DELETED"] += feed.viewers.here
+        for rooms in self._broadcaster.rooms:
+            rooms.delete_deck(publication)
+        await self._pubsub.unsubscribe(feed.deck_id)
+
+    def _close(self, feed: DeckFeed) -> None:
+        self._feeds.pop(feed.deck_id, None)
+        if feed.timer is not None:
+            feed.timer.cancel()
+
+    def _on_message(self, feed: DeckFeed, message: object) -> None:
+        if isinstance(message, ViewerCount):
+            changed, asked = self._presence.on_announcement(feed.viewers, message)
+            if changed:
+                self._mark_dirty(feed)
+            if asked:
+                self._spawn(self._presence.announce(feed.viewers))
+
+    def _mark_dirty(self, feed: DeckFeed) -> None:
+        if feed.timer is None:
+            pause = self._tick if feed.viewers.total <= MANY else max(self._tick, MANY_SECONDS)
+            delay = max(feed.told + pause - time.monotonic(), 0)
+            feed.timer = asyncio.get_running_loop().call_later(delay, self._tell_viewers, feed)
+
+    def _tell_viewers(self, feed: DeckFeed) -> None:
+        feed.timer, feed.told = None, time.monotonic()
+        if feed.deck is not None and feed.poll_id is None:
+            publication = DeckPublication("DECK_UPDATE", feed, None, self._clock.now())
+            self._broadcaster.delivered["DECK_UPDATE"] += feed.viewers.here
+            for rooms in self._broadcaster.rooms:
+                rooms.update_deck(publication)
+        if feed.viewers.unannounced:
+            self._spawn(self._presence.announce(feed.viewers))
+
+    async def _announce_viewers(self) -> None:
+        """Say again how many are here, give up feeds that nobody watches."""
+        for feed in list(self._feeds.values()):
+            idle = time.monotonic() - feed.viewers.empty_since > KEEP_FEED_SECONDS
+            if feed.viewers.here or feed.viewers.unannounced:
+                await self._presence.announce(feed.viewers)
+            elif idle and not feed.joining and feed.reading is None:
+                self._close(feed)
+                await self._pubsub.unsubscribe(feed.deck_id)
+
+    async def _forget_viewers(self) -> None:
+        """Those of instances that no longer say how many."""
+        for feed in self._feeds.values():
+            if feed.viewers.forget():
+                self._mark_dirty(feed)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        async def guarded() -> None:
+            with suppress(PollroomError):
+                await work
+
+        self._tasks.create_task(guarded())
