@@ -22,6 +22,7 @@ from app.domain.errors import PollroomError
 from app.domain.users import Guest, Login, Refresh, Register, Session
 from app.repositories import users as model
 from app.services.accounts.budgets import Budgets
+from app.services.accounts.challenges import Challenges
 from app.services.accounts.password_hashing import PasswordHashing
 from app.services.accounts.sessions import CHANNEL, Sessions
 from app.utils.secret_keys import SecretKeys
@@ -36,6 +37,10 @@ PASSWORD = "correct horse"
 def unlimited() -> Budgets:
     names = get_args(BudgetName)
     return Budgets(NoSharedBudgets(), dict.fromkeys(names, Rate(0, 0)), b"")
+
+
+def no_challenges() -> Challenges:
+    return Challenges(SecretKeys(SECRET), unlimited(), 1000, for_every_guest=False)
 
 
 class NoSharedBudgets:
@@ -65,6 +70,7 @@ async def instance(
             keys=keys or SecretKeys(SECRET),
             hasher=hasher,
             budgets=unlimited(),
+            challenges=no_challenges(),
             **limits,
         )
         bus.handle(CHANNEL, auth.on_revoked)

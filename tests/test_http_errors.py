@@ -20,7 +20,7 @@ from app.http.controllers.auth import AuthController
 from app.http.middleware import Bearer, Reply, Transport
 from app.http.resource import Resource, not_found
 from app.services.accounts.sessions import Sessions
-from tests.test_auth import instance
+from tests.test_auth import instance, no_challenges
 
 NEW_POLL = msgspec.json.Decoder(NewPoll)
 VOTE = msgspec.json.Decoder(VoteForm)
@@ -100,7 +100,7 @@ def test_every_wrong_field_is_named_at_once_in_words_of_json() -> None:
         "options": "must be an array, each item a string or an object with label, correct",
         "minChoices": "must be a whole number from 1 to 100 or null",
         "resultsVisibility": "must be one of: always, after_vote, after_close, owner",
-        "guests": "must be true or false or null",
+        "guests": 'must be true or false or "challenge" or null',
         "opensAt": "must be a time in RFC 3339 with a time zone or null",
         "description": "must be a string or null",
         "colour": "is not a known field",
@@ -181,7 +181,7 @@ async def auth(tmp_path: Path, redis_url: str) -> AsyncIterator[Sessions]:
 @pytest.fixture
 async def client(auth: Sessions) -> AsyncIterator[httpx.AsyncClient]:
     """The transport's layers around the account calls, and one call that fails."""
-    accounts = AuthController(auth, Bearer(auth))
+    accounts = AuthController(auth, no_challenges(), Bearer(auth))
 
     async def fails(request: Request) -> Reply:
         raise RuntimeError("a secret detail")

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 SECRET = secrets.token_hex(24)
 PASSWORD = f"pass-{secrets.token_hex(8)}"
-SECONDS = 15.0
+SECONDS = 27.0
 """Well below the time for which a Redis that does not answer is waited for."""
 
 

@@ -122,14 +122,18 @@ class Resources:
     def unloader(self) -> Eviction:
         return Eviction(self.database, self.poll_store, self.settings.unload_after_seconds)
 
+    def option_images(self, processor: ImageProcesses) -> OptionImages:
+        most_bytes = self.settings.max_image_bytes_per_user
+        return OptionImages(self.database, self.editor, self.reader, self.storage, processor, most_bytes)
+
     def operators(self) -> tuple[Operators, Callable[[], None]]:
         """And what closes it."""
         hasher = PasswordHashing()
-        images = OptionImages(self.database, self.editor, self.reader, self.storage, ImageProcesses())
+        images = self.option_images(ImageProcesses())
         return Operators(self.database, self.ledger, self.clock, hasher, images), hasher.close
 
     def account_removal(self) -> AccountRemoval:
-        images = OptionImages(self.database, self.editor, self.reader, self.storage, ImageProcesses())
+        images = self.option_images(ImageProcesses())
         return AccountRemoval(self.database, self.ledger, self.clock, images)
 
     def retention(self) -> Retention | None:

@@ -71,6 +71,10 @@ class Settings:
     allowed_hosts: frozenset[str]
     registration: str
     max_polls_per_user: int
+    max_decks_per_user: int
+    max_image_bytes_per_user: int
+    guest_challenge: bool
+    challenge_cost: int
     trusted_proxies: tuple[Network, ...]
     register_rate: Rate
     guest_rate: Rate
@@ -294,6 +298,12 @@ def _registration(text: str) -> str:
     return text
 
 
+def _guest_challenge(text: str) -> bool:
+    if text not in ("polls", "always"):
+        raise ValueError
+    return text == "always"
+
+
 def _level(text: str) -> str:
     if text.lower() not in _LEVELS:
         raise ValueError
@@ -383,6 +393,10 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     ),
     "REGISTRATION": Setting("open", "open or closed", _registration),
     "MAX_POLLS_PER_USER": _whole(100_000, 1, 1_000_000_000),
+    "MAX_DECKS_PER_USER": _whole(10_000, 1, 1_000_000_000),
+    "MAX_IMAGE_BYTES_PER_USER": _whole(1_000_000_000, 1, 9_999_999_999),
+    "GUEST_CHALLENGE": Setting("polls", "polls or always", _guest_challenge),
+    "CHALLENGE_COST": _whole(100_000, 1, 1_000_000_000),
     "TRUSTED_PROXIES": Setting(
         "", "IP addresses or networks, with commas between several, or empty", addresses.networks
     ),

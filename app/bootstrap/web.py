@@ -32,6 +32,7 @@ from ..services.accounts.access_tokens import AccessTokens
 from ..services.accounts.accounts import Accounts
 from ..services.accounts.audit import AuditQueue
 from ..services.accounts.budgets import Budgets
+from ..services.accounts.challenges import Challenges
 from ..services.accounts.own_users import OwnUsers
 from ..services.accounts.password_hashing import PasswordHashing
 from ..services.accounts.sessions import CHANNEL, Sessions
@@ -39,7 +40,6 @@ from ..services.health import Check, Probe, Readiness
 from ..services.polls.deck_hints import DeckHints
 from ..services.polls.deck_moves import DeckMoves
 from ..services.polls.decks import Decks
-from ..services.polls.option_images import OptionImages
 from ..services.polls.polls import Polls
 from ..services.polls.verifying import Verifying
 from ..services.rooms.broadcaster import Broadcaster
@@ -110,6 +110,9 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         cursors = Cursors(keys.derived("cursors"), keys.secrets)
         shared_budgets = RedisBudgets(stores.client, stores.keys)
         budgets = Budgets(shared_budgets, rates, keys.derived("budgets")[0])
+        challenges = Challenges(
+            keys, budgets, settings.challenge_cost, for_every_guest=settings.guest_challenge
+        )
         audit_queue = AuditQueue(database)
         stack.push_async_callback(audit_queue.flush)
         await _note_key(stores, keys)
@@ -126,13 +129,14 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             settings.session_days * 86_400,
             passwords,
             budgets,
+            challenges,
             own_users,
             audit_queue,
             settings.registration == "open",
         )
         processes = ImageProcesses()
         stack.push_async_callback(processes.close)
-        images = OptionImages(database, stores.editor, stores.reader, stores.storage, processes)
+        images = stores.option_images(processes)
         stack.push_async_callback(images.close)
         preparing = asyncio.create_task(_prepare(stores.storage))
         stack.callback(preparing.cancel)
@@ -149,8 +153,8 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
             moves,
             settings.max_polls_per_user,
         )
-        decks = Decks(database, ledger, clock, stores.reader, moves, cursors)
-        accounts = Accounts(database, clock, auth, passwords, cursors)
+        decks = Decks(database, ledger, clock, stores.reader, moves, cursors, settings.max_decks_per_user)
+        accounts = Accounts(database, clock, auth, passwords, challenges, cursors)
         votes = Votes(ledger, stores.reader, budgets)
         feeds = RedisFeeds(bus, stores.keys)
         timing = Timing(new_id(), settings.tick_ms / 1000, settings.viewer_silence_seconds)
@@ -270,6 +274,7 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         )
         services = Services(
             auth,
+            challenges,
             accounts,
             AccountExport(database, accounts, polls, decks),
             polls,

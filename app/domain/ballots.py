@@ -11,11 +11,14 @@ from .values import Camel, rfc3339
 
 
 class Ballot(Struct, array_like=True, frozen=True):
-    """One sending of a ballot. ``choices`` are option ids; ``retract`` takes the current choices back."""
+    """One sending of a ballot. ``choices`` are option ids; ``retract`` takes the current choices back.
+
+    ``guest``: false for an account, "proven" for a guest who solved a challenge, true for any other guest.
+    """
 
     poll_id: str
     voter_id: str
-    guest: bool
+    guest: bool | Literal["proven"]
     id: str
     retract: bool
     choices: tuple[str, ...]

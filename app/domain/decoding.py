@@ -147,7 +147,7 @@ def _problem(value: Any, kind: Any) -> str | None:
 
 def _wanted(kind: Any) -> str:
     for part in (kind, *get_args(kind)):
-        if get_origin(part) is Literal:
+        if get_origin(part) is Literal and len(get_args(part)) > 1:
             return f"one of: {', '.join(get_args(part))}"
     return _described(msgspec.inspect.type_info(kind))
 
@@ -160,6 +160,8 @@ def _described(kind: msgspec.inspect.Type) -> str:
             return " or ".join(sorted(names, key="null".__eq__))
         case msgspec.inspect.NoneType():
             return "null"
+        case msgspec.inspect.LiteralType(values=(only,)):
+            return f'"{only}"'
         case msgspec.inspect.BoolType():
             return "true or false"
         case msgspec.inspect.IntType(ge=low, le=high) if low is not None and high is not None:

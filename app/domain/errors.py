@@ -16,6 +16,7 @@ MESSAGES: Final[Mapping[str, str]] = {
     "INVALID_CREDENTIALS": "E-mail or password is wrong.",
     "TOKEN_EXPIRED": "The access token has expired.",
     "FORBIDDEN": "Not allowed.",
+    "CHALLENGE_REQUIRED": "A guest must solve a challenge first.",
     "NOT_FOUND": "There is no such thing here.",
     "METHOD_NOT_ALLOWED": "This address does not take that method.",
     "EMAIL_TAKEN": "An account with this e-mail exists.",

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from .ballots import Ballot
 from .errors import Fields, PollroomError, invalid
 from .poll_kinds import KINDS
 from .polls import MAX_OPTIONS, NewOption, NewPoll, Option, PollEdit, Rules
@@ -48,6 +49,7 @@ def compose(new: NewPoll, owner_id: str, now: int) -> Rules:
         results_visibility=new.results_visibility or "always",
         allow_change=bool(new.allow_change),
         guests=bool(new.guests),
+        guest_challenge=new.guests == "challenge",
         draft=bool(new.draft),
         opens_at=fields.take(lambda: _time("opensAt", new.opens_at), None),
         closes_at=fields.take(lambda: _time("closesAt", new.closes_at), None),
@@ -69,6 +71,7 @@ def revise(rules: Rules, edit: PollEdit, *, now: int, opened: bool, closed: bool
     """
     fields = Fields()
     low = _given(edit.min_choices, rules.min_choices, 1)
+    guests = _given(edit.guests, rules.guests_allowed, False)
     new = replace(
         rules,
         question=fields.take(lambda: _edited(edit.question, rules.question, _question), rules.question),
@@ -83,7 +86,8 @@ def revise(rules: Rules, edit: PollEdit, *, now: int, opened: bool, closed: bool
         max_choices=_given(edit.max_choices, rules.max_choices, low),
         results_visibility=_given(edit.results_visibility, rules.results_visibility, "always"),
         allow_change=_given(edit.allow_change, rules.allow_change, False),
-        guests=_given(edit.guests, rules.guests, False),
+        guests=bool(guests),
+        guest_challenge=guests == "challenge",
         opens_at=fields.take(
             lambda: _edited(edit.opens_at, rules.opens_at, lambda at: _time("opensAt", at)), rules.opens_at
         ),
@@ -155,7 +159,14 @@ def _times(rules: Rules) -> tuple[int | None, int | None]:
 
 
 def _fixed_when_closed(rules: Rules) -> tuple[object, ...]:
-    return *_choice_rules(rules), *_times(rules), rules.allow_change, rules.guests
+    return *_choice_rules(rules), *_times(rules), rules.allow_change, rules.guests_allowed
+
+
+def guest_refusal(rules: Rules, ballot: Ballot) -> str | None:
+    """The code that a ballot is refused with because of who its voter is, if it is."""
+    if ballot.guest and not rules.guests:
+        return "FORBIDDEN"
+    return "CHALLENGE_REQUIRED" if ballot.guest is True and rules.guest_challenge else None
 
 
 def new_times(before: Rules, after: Rules) -> bool:

@@ -15,6 +15,9 @@ Status = Literal["draft", "scheduled", "open", "closed"]
 Kind = Literal["choice"]
 """See ``poll_kinds.py``."""
 
+Guests = bool | Literal["challenge"]
+"""Whether guests may vote. "challenge": those alone who solved a challenge."""
+
 MAX_OPTIONS: Final = 100
 
 Address = Callable[[str], str]
@@ -67,11 +70,17 @@ class Rules(Struct, frozen=True):
     deck_id: str | None = None
     kind: Kind = "choice"
     verifiable: bool = False
+    guest_challenge: bool = False
 
     @property
     def correct(self) -> list[str]:
         """IDs of the correct options: for the owner, and for everybody once ``revealed_at`` is set."""
         return [option.id for option in self.options if option.correct]
+
+    @property
+    def guests_allowed(self) -> Guests:
+        """``guests`` as owners set it and clients see it."""
+        return "challenge" if self.guest_challenge else self.guests
 
 
 LEDGER_RULES: Final = (
@@ -81,6 +90,7 @@ LEDGER_RULES: Final = (
     "max_choices",
     "allow_change",
     "guests",
+    "guest_challenge",
     "draft",
     "paused",
     "verifiable",
@@ -124,7 +134,7 @@ class PollView(Camel):
     max_choices: int
     results_visibility: Visibility
     allow_change: bool
-    guests: bool
+    guests: Guests
     status: Status
     opens_at: str | None
     closes_at: str | None
@@ -174,7 +184,7 @@ def view(
         max_choices=rules.max_choices,
         results_visibility=rules.results_visibility,
         allow_change=rules.allow_change,
-        guests=rules.guests,
+        guests=rules.guests_allowed,
         status=status,
         opens_at=optional_rfc3339(opens_at),
         closes_at=optional_rfc3339(closes_at),
@@ -210,7 +220,7 @@ class NewPoll(Camel):
     max_choices: Int | None = None
     results_visibility: Visibility | None = None
     allow_change: bool | None = None
-    guests: bool | None = None
+    guests: Guests | None = None
     opens_at: Time | None = None
     closes_at: Time | None = None
     draft: bool | None = None
@@ -233,7 +243,7 @@ class PollEdit(Camel):
     max_choices: Int | None | UnsetType = UNSET
     results_visibility: Visibility | None | UnsetType = UNSET
     allow_change: bool | None | UnsetType = UNSET
-    guests: bool | None | UnsetType = UNSET
+    guests: Guests | None | UnsetType = UNSET
     opens_at: Time | None | UnsetType = UNSET
     closes_at: Time | None | UnsetType = UNSET
     draft: bool | None | UnsetType = UNSET

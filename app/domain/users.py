@@ -6,13 +6,17 @@ from .values import Camel, rfc3339
 
 
 class User(Struct, frozen=True):
-    """``email`` is null for a guest; ``created_at`` in milliseconds since the epoch."""
+    """``email`` is null for a guest; ``created_at`` in milliseconds since the epoch.
+
+    ``proven``: a guest who solved a challenge.
+    """
 
     id: str
     email: str | None
     name: str | None
     guest: bool
     created_at: int
+    proven: bool = False
 
 
 class UserView(Camel):
@@ -55,7 +59,26 @@ class Refresh(Camel):
 
 
 class Guest(Camel):
+    """`solution`: of a challenge, where one is required."""
+
     name: str | None = None
+    solution: str | None = None
+
+
+class Proof(Camel):
+    """`solution`: of a challenge."""
+
+    solution: str
+
+
+class Challenge(Camel):
+    """A challenge of ALTCHA: find the number up to `maxnumber` that gives `challenge` when it is hashed after `salt`."""
+
+    algorithm: str
+    challenge: str
+    maxnumber: int
+    salt: str
+    signature: str
 
 
 class ChangePassword(Camel):

@@ -8,7 +8,17 @@ from msgspec import Struct
 from ..domain.ballots import VoteAccepted, VoteRetracted
 from ..domain.decks import DeckEdit, Move, NewDeck
 from ..domain.polls import NewPoll, NewRound, PollEdit
-from ..domain.users import ChangePassword, DeleteAccount, Guest, Login, Refresh, Register, Session
+from ..domain.users import (
+    Challenge,
+    ChangePassword,
+    DeleteAccount,
+    Guest,
+    Login,
+    Proof,
+    Refresh,
+    Register,
+    Session,
+)
 from ..domain.vote_forms import VoteForm
 from ..services.polls.verifying import CommitmentDocument, PollroomKey, Proof
 from .controllers.accounts import SessionPage
@@ -64,6 +74,7 @@ _PAGE: Final[tuple[dict[str, Any], ...]] = (
 _OWNER: Final = ("FORBIDDEN", "NOT_FOUND")
 _BALLOT: Final = (
     *_OWNER,
+    "CHALLENGE_REQUIRED",
     "BALLOT_ID_REUSED",
     "POLL_NOT_OPEN",
     "POLL_CLOSED",
@@ -105,7 +116,14 @@ CALLS: Final[dict[str, Call]] = {
         "optional",
         Guest,
         may_be_empty=True,
-        codes=("RATE_LIMITED",),
+        codes=("CHALLENGE_REQUIRED", "RATE_LIMITED"),
+    ),
+    "GET /auth/challenge": Call("A challenge for a guest.", {OK: Challenge}, "optional"),
+    "POST /auth/proof": Call(
+        "A new pair of tokens for a guest who solved a challenge.",
+        {OK: Session},
+        takes=Proof,
+        codes=("FORBIDDEN",),
     ),
     "POST /auth/logout": _LOGOUT,
     "POST /auth/password": Call(

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from .. import __version__
 from ..services.accounts.accounts import Accounts
+from ..services.accounts.challenges import Challenges
 from ..services.accounts.sessions import Sessions
 from ..services.health import Readiness
 from ..services.polls.decks import Decks
@@ -43,6 +44,7 @@ class Services:
     """
 
     auth: Sessions
+    challenges: Challenges
     accounts: Accounts
     export: AccountExport
     polls: Polls
@@ -66,7 +68,7 @@ def routes(
     Routes are tried in order: votes come first.
     """
     bearer = Bearer(services.auth)
-    auth = AuthController(services.auth, bearer)
+    auth = AuthController(services.auth, services.challenges, bearer)
     accounts = AccountController(services.accounts, services.export, bearer)
     polls = PollController(services.polls, bearer)
     decks = DeckController(services.decks, bearer)
@@ -110,6 +112,8 @@ def routes(
         Route("/auth/refresh", Resource(POST=auth.refresh)),
         Route("/auth/logout", Resource(POST=auth.logout)),
         Route("/auth/guest", Resource(POST=auth.guest)),
+        Route("/auth/challenge", Resource(GET=auth.challenge)),
+        Route("/auth/proof", Resource(POST=accounts.prove)),
         Route("/auth/password", Resource(POST=accounts.change_password)),
         Route("/auth/sessions", Resource(GET=accounts.sessions, DELETE=accounts.end_all_sessions)),
         Route("/auth/sessions/{session_id}", Resource(DELETE=accounts.end_session)),

@@ -50,6 +50,11 @@ async def lock(q: Queries, deck_id: str) -> Deck | None:
     return await find(q, deck_id) if await q.one("deck.lock", id=deck_id) else None
 
 
+async def has_as_many(q: Queries, owner_id: str, most: int) -> bool:
+    """Whether a user has ``most`` decks or more, deleted ones not counted."""
+    return await q.one("deck.nth", owner_id=owner_id, skip=most - 1) is not None
+
+
 async def id_of_code(q: Queries, code: str) -> str | None:
     row = await q.one("deck.id_of_code", code=code)
     return None if row is None else str(row["id"])

@@ -11,7 +11,9 @@ from ..ports.database import Queries
 
 def user_of(row: Mapping[str, Any]) -> User:
     """The user in a row of any query here that has one."""
-    return User(row["id"], row["email"], row["name"], bool(row["guest"]), row["created_at"])
+    return User(
+        row["id"], row["email"], row["name"], bool(row["guest"]), row["created_at"], bool(row["proven"])
+    )
 
 
 async def insert_user(q: Queries, user: User, password_hash: str | None) -> None:
@@ -24,7 +26,13 @@ async def insert_user(q: Queries, user: User, password_hash: str | None) -> None
         name=user.name,
         guest=user.guest,
         created_at=user.created_at,
+        proven=user.proven,
     )
+
+
+async def prove(q: Queries, user_id: str) -> None:
+    """A guest solved a challenge."""
+    await q.run("user.prove", id=user_id)
 
 
 async def find_user(q: Queries, user_id: str) -> User | None:

@@ -18,7 +18,7 @@ from ..http.middleware import Headers, Reply
 from ..http.resource import Resource
 
 _FOLDER: Final = Path(__file__).parent
-_CLIENT: Final = ("pollroom.js", "pollroom.d.ts")
+_CLIENT: Final = ("pollroom.js", "pollroom.d.ts", "sha256.js")
 _TYPES: Final = {
     ".js": b"text/javascript; charset=utf-8",
     ".ts": b"text/plain; charset=utf-8",
@@ -111,8 +111,7 @@ class Pages:
     """``images_url``: where browsers load option images, unless this server serves them."""
 
     def __init__(self, images_url: str | None) -> None:
-        found = [_FOLDER / name for name in _CLIENT]
-        found += [path for path in sorted((_FOLDER / "assets").rglob("*")) if path.suffix in _TYPES]
+        found = [path for path in sorted(_FOLDER.rglob("*")) if path.suffix in _TYPES]
         self._files = {path.name: _File(path.read_bytes(), _TYPES[path.suffix]) for path in found}
         self._version = hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest()[:12]
         images = "" if images_url is None else " {0.scheme}://{0.netloc}".format(urlsplit(images_url))

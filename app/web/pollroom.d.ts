@@ -28,7 +28,7 @@ export interface Poll {
     maxChoices: number;
     resultsVisibility: "always" | "after_vote" | "after_close" | "owner";
     allowChange: boolean;
-    guests: boolean;
+    guests: boolean | "challenge";
     status: "draft" | "scheduled" | "open" | "closed";
     opensAt: string | null;
     closesAt: string | null;
@@ -169,8 +169,12 @@ export class Pollroom {
     join(target: string | { pollId: string }, show: (state: State) => void): Room;
     register(email: string, password: string): Promise<User>;
     login(email: string, password: string): Promise<User>;
-    /** Also done by the first vote of somebody without a session. */
-    guest(): Promise<User>;
+    /**
+     * Also done by the first vote of somebody without a session. `proven`: solves a challenge first, which takes a phone about a
+     * second. Polls with `guests: "challenge"` take proven guests alone; a vote there solves one if it has to.
+     * The file `sha256.js` must lie beside this one.
+     */
+    guest(proven?: boolean): Promise<User>;
     logout(): Promise<void>;
     /** Tries now what waits for a connection. */
     retryNow(): void;

@@ -8,6 +8,7 @@ const OPEN_SECONDS = 8;
 /** After sleep a dead socket still claims to be open. */
 const WAKE_SECONDS = 1.2;
 const RENEW_AT = 0.8;
+const SLICE_HASHES = 2000; // about 20 ms on a phone
 const STARTED = Date.now();
 
 export class ApiError extends Error {
@@ -124,6 +125,7 @@ export class Pollroom {
     #ballots = new Map();
     #waiting = new Map();
     #becoming = null;
+    #proving = null;
     #token;
 
     /** See pollroom.d.ts. */
@@ -161,8 +163,8 @@ export class Pollroom {
         return this.#signIn(await this.#fetch(null, "POST", "auth/login", { email, password }));
     }
 
-    async guest() {
-        const user = await this.#becomeGuest();
+    async guest(proven = false) {
+        const user = await this.#becomeGuest(proven);
         this.signedOut = false;
         if (this.#welcomed && !this.#held) this.#authenticate();
         this.#tell();
@@ -356,8 +358,12 @@ export class Pollroom {
     }
 
     #refusedBallot(message) {
-        if (!AGAIN.has(message.code)) return this.#answered(message);
         const ballot = this.#ballots.get(message.id);
+        if (message.code === "CHALLENGE_REQUIRED" && this.session?.kept) {
+            ballot.refused = true;
+            return this.#prove(message);
+        }
+        if (!AGAIN.has(message.code)) return this.#answered(message);
         this.#later(message.id, message.retryAfter ?? 1, () => this.#sendBallot(ballot));
         for (const room of this.#rooms) room.unsure(message);
     }
@@ -389,11 +395,52 @@ export class Pollroom {
         if (this.#bare && !token) this.#ballots.forEach((ballot) => this.#sendBallot(ballot));
     }
 
-    #becomeGuest() {
-        this.#becoming ??= this.#fetch(null, "POST", "auth/guest")
+    #becomeGuest(proven = false) {
+        this.#becoming ??= this.#newGuest(proven)
             .then((answer) => this.session.kept?.user ?? this.session.keep(answer)) // another tab may have been faster
             .finally(() => (this.#becoming = null));
         return this.#becoming;
+    }
+
+    async #newGuest(proven) {
+        if (!proven) {
+            try {
+                return await this.#fetch(null, "POST", "auth/guest");
+            } catch (error) {
+                if (error.code !== "CHALLENGE_REQUIRED") throw error;
+            }
+        }
+        return this.#fetch(null, "POST", "auth/guest", { solution: await this.#solve() });
+    }
+
+    /** The guest of this browser solves a challenge, then sends its ballots again. */
+    #prove(refusal) {
+        this.#proving ??= this.#solve()
+            .then((solution) => this.api("POST", "auth/proof", { solution }))
+            .then((answer) => {
+                this.session.keep(answer);
+                if (this.#stream) this.#ballots.forEach((ballot) => this.#sendBallot(ballot));
+                else return this.#authenticate(); // its answer sends the ballots
+            })
+            .catch((error) => {
+                const final = error instanceof ApiError;
+                for (const { id, pollId } of [...this.#ballots.values()].filter(({ refused }) => refused)) {
+                    if (final) this.#answered({ ...refusal, id, pollId });
+                    else this.#later(id, 2, () => this.#sendBallot(this.#ballots.get(id)));
+                }
+            })
+            .finally(() => (this.#proving = null));
+    }
+
+    /** A challenge of ALTCHA: in slices, so that the page stays responsive. */
+    async #solve() {
+        const { algorithm, challenge, maxnumber, salt, signature } = await this.#fetch(null, "GET", "auth/challenge");
+        const { sha256 } = await import("./sha256.js");
+        for (let number = 0; number <= maxnumber; number++) {
+            if (sha256(salt + number) === challenge) return btoa(JSON.stringify({ algorithm, challenge, number, salt, signature }));
+            if (number % SLICE_HASHES === SLICE_HASHES - 1) await new Promise((resume) => setTimeout(resume));
+        }
+        throw new Error("the challenge has no solution");
     }
 
     /** A lost network closes no socket. */

@@ -42,6 +42,10 @@ SELECT id FROM decks WHERE owner_id = :owner_id AND request_key = :request_key;
 -- The key may be used again: after a day.
 UPDATE decks SET request_key = NULL WHERE id = :id;
 
+-- name: deck.nth
+-- Whether an owner has more than so many decks.
+SELECT id FROM decks WHERE owner_id = :owner_id ORDER BY id LIMIT 1 OFFSET :skip;
+
 -- name: deck.page
 -- An owner's decks, newest first.
 SELECT id FROM decks WHERE owner_id = :owner_id AND id < :before_id ORDER BY id DESC LIMIT :limit;

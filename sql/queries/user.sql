@@ -1,15 +1,19 @@
 -- name: user.insert
 -- A new account or guest. E-mails are unique and stored in lower case.
-INSERT INTO users (id, email, password_hash, name, guest, created_at)
-VALUES (:id, :email, :password_hash, :name, :guest, :created_at);
+INSERT INTO users (id, email, password_hash, name, guest, created_at, proven)
+VALUES (:id, :email, :password_hash, :name, :guest, :created_at, :proven);
+
+-- name: user.prove
+-- A guest solved a challenge.
+UPDATE users SET proven = 1 WHERE id = :id;
 
 -- name: user.find
 -- An account or guest by id.
-SELECT id, email, name, guest, created_at FROM users WHERE id = :id;
+SELECT id, email, name, guest, created_at, proven FROM users WHERE id = :id;
 
 -- name: user.login
 -- What a log-in needs of an account.
-SELECT id, email, name, guest, created_at, password_hash FROM users WHERE email = :email;
+SELECT id, email, name, guest, created_at, proven, password_hash FROM users WHERE email = :email;
 
 -- name: user.lock
 -- An account or guest whose password or existence must not change until the transaction ends.
@@ -37,7 +41,7 @@ SELECT id FROM users WHERE suspended_at IS NOT NULL;
 
 -- name: user.page
 -- Accounts in the order of their creation; guests are left out.
-SELECT id, email, name, guest, created_at, suspended_at FROM users WHERE guest = 0 AND id > :after ORDER BY id LIMIT :limit;
+SELECT id, email, name, guest, created_at, proven, suspended_at FROM users WHERE guest = 0 AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: user.delete
 -- The account itself; its polls follow.
@@ -116,7 +120,7 @@ VALUES (:hash, :session_id, :created_at, NULL);
 
 -- name: refresh.lock
 -- A refresh token with its session and user; concurrent refreshes of one token wait here.
-SELECT r.session_id, r.spent_at, s.created_at AS began_at, s.expires_at, s.revoked_at, u.id, u.email, u.name, u.guest, u.created_at
+SELECT r.session_id, r.spent_at, s.created_at AS began_at, s.expires_at, s.revoked_at, u.id, u.email, u.name, u.guest, u.created_at, u.proven
 FROM refresh_tokens r
 JOIN sessions s ON s.id = r.session_id
 JOIN users u ON u.id = s.user_id

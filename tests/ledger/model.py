@@ -112,6 +112,8 @@ class Poll:
             return "NOT_FOUND"
         if ballot.guest and not rules.guests:
             return "FORBIDDEN"
+        if ballot.guest and ballot.guest != "proven" and rules.guest_challenge:
+            return "CHALLENGE_REQUIRED"
         if rules.verifiable and not ballot.retract and len(ballot.id) < 22:
             return "VALIDATION_FAILED"
         past = self.past.get(voter, Past())

@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -34,16 +34,21 @@ T = TypeVar("T")
 
 EXAMPLES, STEPS = (1000, 60) if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else (25, 25)
 POLLS = ("poll-a", "poll-b")
-VOTERS = (OWNER, "ann", "bob", "guest")
+VOTERS = (OWNER, "ann", "guest", "proven")
 FAR = 3_600_000
 SOON = 12
 """Milliseconds until a time that is set ahead: votes are sent on both sides of it."""
+
+
+def guest_of(voter: str) -> bool | Literal["proven"]:
+    return "proven" if voter == "proven" else voter == "guest"
+
 
 polls = st.sampled_from(POLLS)
 choices = st.lists(st.sampled_from([*OPTIONS, "o9"]), max_size=4, unique=True).map(tuple)
 ballots = st.builds(
     lambda poll, voter, name, chosen, retract: ballot(
-        poll, voter, name, *(() if retract else chosen), retract=retract, guest=voter == "guest"
+        poll, voter, name, *(() if retract else chosen), retract=retract, guest=guest_of(voter)
     ),
     polls,
     st.sampled_from(VOTERS),
@@ -144,7 +149,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(poll=polls, voter=st.sampled_from(VOTERS), retract=st.booleans())
     def many_changes(self, poll: str, voter: str, retract: bool) -> None:
         """Up to, and past, the limit of changes, in one batch."""
-        guest = voter == "guest"
+        guest = guest_of(voter)
         self._cast(
             [
                 ballot(
@@ -181,10 +186,21 @@ class LedgerMachine(RuleBasedStateMachine):
         moments = [moment for moment in (model.opens, model.closes) if state.now < moment <= after]
         self._agree(batch, got, [state.now, *moments])
 
-    @rule(poll=polls, allow_change=st.booleans(), guests=st.booleans(), batch=st.lists(ballots, max_size=3))
-    def edit_permissions(self, poll: str, allow_change: bool, guests: bool, batch: list[Ballot]) -> None:
+    @rule(
+        poll=polls,
+        allow_change=st.booleans(),
+        guests=st.sampled_from([False, True, "challenge"]),
+        batch=st.lists(ballots, max_size=3),
+    )
+    def edit_permissions(
+        self, poll: str, allow_change: bool, guests: bool | str, batch: list[Ballot]
+    ) -> None:
         self._edit(
-            poll, [one for one in batch if one.poll_id == poll], allow_change=allow_change, guests=guests
+            poll,
+            [one for one in batch if one.poll_id == poll],
+            allow_change=allow_change,
+            guests=bool(guests),
+            guest_challenge=guests == "challenge",
         )
 
     @rule(poll=polls, paused=st.booleans(), batch=st.lists(ballots, max_size=3))

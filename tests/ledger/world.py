@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -61,7 +61,12 @@ def options(ids: Sequence[str]) -> tuple[Option, ...]:
 
 
 def ballot(
-    poll_id: str, voter: str, id: str, *choices: str, retract: bool = False, guest: bool = False
+    poll_id: str,
+    voter: str,
+    id: str,
+    *choices: str,
+    retract: bool = False,
+    guest: bool | Literal["proven"] = False,
 ) -> Ballot:
     return Ballot(poll_id, voter, guest, id, retract, choices)
 

@@ -57,6 +57,33 @@ async def test_who_may_change_changes_and_the_last_vote_counts(visit: Visit, api
         await phone.sees("Coffee", 1)
 
 
+async def test_a_guest_solves_a_challenge_unseen_where_the_poll_asks_for_one(
+    visit: Visit, api: Api, owner: Person
+) -> None:
+    poll = await api.poll(owner, guests="challenge")
+    async with visit() as phone:
+        await phone.open(f"/p/{poll['code']}")
+        await phone.vote("Tea")
+        await phone.counted()
+    assert (await api.tally(poll))["voters"] == 1
+
+
+async def test_a_guest_without_proof_stays_the_same_guest_and_votes(
+    visit: Visit, api: Api, owner: Person, poll: Poll
+) -> None:
+    strict = await api.poll(owner, guests="challenge")
+    async with visit() as phone:
+        await phone.open(f"/p/{poll['code']}")
+        await phone.vote("Tea")
+        await phone.counted()
+        await phone.open(f"/p/{strict['code']}")
+        await phone.vote("Coffee")
+        await phone.counted()
+        await phone.open(f"/p/{poll['code']}")
+        await phone.counted()
+    assert (await api.tally(strict))["voters"] == 1
+
+
 async def test_without_changes_nobody_is_offered_one(visit: Visit, poll: Poll) -> None:
     async with visit() as phone:
         await phone.open(f"/p/{poll['code']}")

@@ -55,5 +55,6 @@ def test_every_text_that_the_pages_ask_for_is_there_and_used() -> None:
 
 def test_no_file_loads_anything_from_another_host() -> None:
     for path in [*WEB.rglob("*.js"), *WEB.rglob("*.css")]:
-        found = re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"'`)]*", path.read_text())
+        code = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL)
+        found = re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"'`)]*", code)
         assert {link for link in found if not link.startswith("http://www.w3.org/")} == set(), path

@@ -16,6 +16,7 @@ STATUS = {
     "INVALID_CREDENTIALS": 401,
     "TOKEN_EXPIRED": 401,
     "FORBIDDEN": 403,
+    "CHALLENGE_REQUIRED": 403,
     "NOT_FOUND": 404,
     "METHOD_NOT_ALLOWED": 405,
     "EMAIL_TAKEN": 409,
@@ -107,7 +108,7 @@ def check_poll(poll: dict[str, Any], *, answers: bool = False) -> None:
         assert set(option) == OPTION and ID.match(option["id"]), option
     assert poll["status"] in ("draft", "scheduled", "open", "closed"), poll
     assert is_int(poll["minChoices"]) and is_int(poll["maxChoices"]), poll
-    assert isinstance(poll["allowChange"], bool) and isinstance(poll["guests"], bool), poll
+    assert isinstance(poll["allowChange"], bool) and poll["guests"] in (True, False, "challenge"), poll
     assert TIME.match(poll["createdAt"]), poll
     for name in ("opensAt", "closesAt"):
         assert poll[name] is None or TIME.match(poll[name]), poll

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from starlette.requests import Request
 
-from ...domain.users import ChangePassword, DeleteAccount, SessionView
+from ...domain.users import ChangePassword, DeleteAccount, Proof, SessionView
 from ...domain.values import Camel
 from ...services.accounts.accounts import Accounts
 from ...services.voting.export import AccountExport
@@ -14,6 +14,7 @@ from ..middleware import Bearer, Reply, StreamReply, no_content, reply, streamed
 from ..request import body, client_of, optional_body, page
 
 _PASSWORD: Final = msgspec.json.Decoder(ChangePassword)
+_PROOF: Final = msgspec.json.Decoder(Proof)
 _DELETE: Final = msgspec.json.Decoder(DeleteAccount)
 
 
@@ -35,6 +36,10 @@ class AccountController:
         change = await body(request, _PASSWORD)
         work = self._accounts.change_password(identity, change, client_of(request))
         return reply(200, await unless_gone(request, work))
+
+    async def prove(self, request: Request) -> Reply:
+        identity = self._bearer.required(request)
+        return reply(200, await self._accounts.prove(identity, (await body(request, _PROOF)).solution))
 
     async def sessions(self, request: Request) -> Reply:
         identity = self._bearer.required(request)

@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from ...domain.users import Guest, Login, Refresh, Register, UserView
 from ...domain.values import Camel
+from ...services.accounts.challenges import Challenges
 from ...services.accounts.sessions import Sessions, not_ours
 from ..abandoned import unless_gone
 from ..middleware import Bearer, Reply, no_content, reply
@@ -23,8 +24,9 @@ class Me(Camel):
 
 
 class AuthController:
-    def __init__(self, auth: Sessions, bearer: Bearer) -> None:
+    def __init__(self, auth: Sessions, challenges: Challenges, bearer: Bearer) -> None:
         self._auth = auth
+        self._challenges = challenges
         self._bearer = bearer
 
     async def register(self, request: Request) -> Reply:
@@ -47,6 +49,10 @@ class AuthController:
         self._bearer.optional(request)
         form = await optional_body(request, _GUEST)
         return reply(201, await self._auth.guest(form or Guest(), client_of(request)))
+
+    async def challenge(self, request: Request) -> Reply:
+        self._bearer.optional(request)
+        return reply(200, self._challenges.new())
 
     async def logout(self, request: Request) -> Reply:
         await self._auth.logout(self._bearer.required(request))

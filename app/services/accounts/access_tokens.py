@@ -41,6 +41,7 @@ class _OldClaims(msgspec.Struct):
     created: Annotated[int, Meta(ge=0, le=LAST_SECOND * 1000)]
     name: str | None = None
     email: str | None = None
+    proven: bool = False
 
 
 class _Claims(_OldClaims, kw_only=True):
@@ -81,6 +82,7 @@ class AccessTokens:
             "name": user.name,
             "email": user.email,
             "guest": user.guest,
+            **({"proven": True} if user.proven else {}),
             "created": user.created_at,
             "iat": now / 1000,
             "exp": expires_at / 1000,
@@ -135,7 +137,7 @@ class AccessTokens:
                 (text or "").encode()  # a lone surrogate could not be sent to anybody
         except (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError):
             raise PollroomError("UNAUTHENTICATED") from None
-        user = User(claims.sub, claims.email, claims.name, claims.guest, claims.created)
+        user = User(claims.sub, claims.email, claims.name, claims.guest, claims.created, claims.proven)
         return Identity(user, claims.sid, round(claims.exp * 1000))
 
     def _decode_old(self, token: str, options: Any) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What users do with their own account: change the password, end sessions, delete it."""
 
+from msgspec.structs import replace
+
 from ...domain.credentials import clean_email
 from ...domain.cursors import Cursors
 from ...domain.errors import PollroomError, invalid
@@ -9,6 +11,7 @@ from ...ports.clock import Clock
 from ...ports.database import Database, Queries
 from ...repositories import audit
 from ...repositories import users as model
+from .challenges import Challenges
 from .password_hashing import PasswordHashing
 from .password_rules import check_new_password
 from .sessions import Sessions, network_name, not_ours
@@ -23,12 +26,14 @@ class Accounts:
         clock: Clock,
         sessions: Sessions,
         hasher: PasswordHashing,
+        challenges: Challenges,
         cursors: Cursors,
     ) -> None:
         self._database = database
         self._clock = clock
         self._sessions = sessions
         self._hasher = hasher
+        self._challenges = challenges
         self._cursors = cursors
 
     async def change_password(self, identity: Identity, body: ChangePassword, client: str | None) -> Session:
@@ -59,6 +64,19 @@ class Accounts:
                 raise PollroomError("UNAUTHENTICATED")
             ended = await model.revoke_sessions(q, identity.user.id, now, but=identity.session_id)
         await self._sessions.announce_ended(ended)
+        return session
+
+    async def prove(self, identity: Identity, solution: str) -> Session:
+        """A new pair of tokens for a guest who solved a challenge. ``FORBIDDEN`` for others, ``VALIDATION_FAILED``."""
+        if not identity.user.guest:
+            raise PollroomError("FORBIDDEN", "Only guests solve challenges.")
+        await self._challenges.check(solution)
+        proven = replace(identity, user=replace(identity.user, proven=True))
+        async with self._database.transaction() as q:
+            await model.prove(q, identity.user.id)
+            session = await self._sessions.renew(q, proven, self._clock.now())
+        if session is None:
+            raise PollroomError("UNAUTHENTICATED")
         return session
 
     async def sessions(

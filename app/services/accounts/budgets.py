@@ -51,6 +51,10 @@ class Budgets:
             self._remember(self._empty_until, key, time.monotonic() + wait)
             self._refuse(name, client, wait)
 
+    async def spend(self, subject: str, rate: Rate) -> bool:
+        """Spend one call of ``subject``, which is no client; false where none is left."""
+        return not await self._spend(self._key("once", subject), rate)
+
     def check(self, name: BudgetName, client: str | None) -> None:
         """``RATE_LIMITED`` if this process knows that the client has none left. Spends nothing."""
         if client is not None and self._empty_until:

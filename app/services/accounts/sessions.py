@@ -20,6 +20,7 @@ from ...utils.secret_keys import SecretKeys
 from .access_tokens import AccessTokens
 from .audit import AuditQueue
 from .budgets import Budgets
+from .challenges import Challenges
 from .own_users import OwnUsers
 from .password_hashing import PasswordHashing
 from .password_rules import check_new_password
@@ -53,6 +54,7 @@ class Sessions:
         session_seconds: float,
         hasher: PasswordHashing,
         budgets: Budgets,
+        challenges: Challenges,
         own_users: OwnUsers | None = None,
         audit: AuditQueue | None = None,
         registration_open: bool = True,
@@ -71,6 +73,7 @@ class Sessions:
         self._session_ms = round(session_seconds * 1000)
         self._hasher = hasher
         self._budgets = budgets
+        self._challenges = challenges
         # Session id -> when this process learned of it, oldest first.
         self._revoked: dict[str, int] = {}
         self._revoked_until = 0
@@ -143,9 +146,15 @@ class Sessions:
             await self._budgets.take("login_account", client, f"{network_of(client)} {account}")
 
     async def guest(self, body: Guest, client: str | None = None) -> Session:
+        """``CHALLENGE_REQUIRED`` where every guest needs one, and no ``solution`` came."""
         await self._budgets.take("guest", client)
+        name = clean_name(body.name)
+        if body.solution is not None:
+            await self._challenges.check(body.solution)
+        elif self._challenges.for_every_guest:
+            raise PollroomError("CHALLENGE_REQUIRED")
         now = self._clock.now()
-        user = User(new_id(), None, clean_name(body.name), True, now)
+        user = User(new_id(), None, name, True, now, body.solution is not None)
         async with self._database.transaction() as q:
             await model.insert_user(q, user, None)
             return await self._begin(q, user, now)

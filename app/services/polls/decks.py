@@ -35,13 +35,16 @@ class Decks:
         reader: PollReader,
         moves: DeckMoves,
         cursors: Cursors,
+        most: int,
     ) -> None:
+        """``most``: decks of one user."""
         self._database = database
         self._ledger = ledger
         self._clock = clock
         self._reader = reader
         self._moves = moves
         self._cursors = cursors
+        self._most = most
 
     async def create(self, identity: Identity, new: NewDeck, key: str | None) -> tuple[DeckView, bool]:
         """The deck, and whether it was made now: see ``Polls.create``."""
@@ -54,6 +57,8 @@ class Decks:
         title = fields.take(lambda: clean_title(new.title), "")
         poll_ids = fields.take(lambda: check_poll_ids(new.poll_ids or []), list[str]())
         fields.done()
+        if await model.has_as_many(self._database, owner_id, self._most):
+            raise PollroomError("FORBIDDEN", f"A user may have {self._most} decks.")
         now = self._clock.now()
         for _ in range(CODE_TRIES):
             deck = Deck(new_id(), new_code(), owner_id, title, 1, None, now, None, None, None, False, False)

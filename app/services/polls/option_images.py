@@ -6,7 +6,7 @@ between leaves files that no poll names.
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -20,6 +20,7 @@ from ...domain.values import new_id
 from ...ports.database import Database
 from ...ports.image_processing import ImageProcessor
 from ...ports.image_storage import NotKept, Storage
+from ...repositories import images
 from ...repositories import polls as model
 from ...utils import logger
 from ...utils.single_flight import SingleFlight
@@ -50,12 +51,15 @@ class OptionImages:
         reader: PollReader,
         storage: Storage,
         processor: ImageProcessor,
+        most_bytes: int,
     ) -> None:
+        """``most_bytes``: of the stored images of one user."""
         self._database = database
         self._editor = editor
         self._reader = reader
         self._storage = storage
         self._processor = processor
+        self._most_bytes = most_bytes
         self._uploads: Counter[str] = Counter()
         self._upload_bytes = 0
         self._discarding: set[asyncio.Task[None]] = set()
@@ -66,13 +70,15 @@ class OptionImages:
     async def put(self, identity: Identity, poll_id: str, option_id: str, body: Body) -> OptionView:
         """Give an option this image. ``body`` is read only if the user may do so.
 
-        Raises ``TOO_LARGE``, ``UNSUPPORTED_MEDIA``, and ``RATE_LIMITED`` above ``UPLOADS_PER_USER`` or ``UPLOAD_BYTES``.
+        Raises ``TOO_LARGE``, ``UNSUPPORTED_MEDIA``, ``FORBIDDEN`` above the user's quota, and ``RATE_LIMITED`` above
+        ``UPLOADS_PER_USER`` or ``UPLOAD_BYTES``.
         """
         await self._may_edit(identity, poll_id, option_id)
         with self._upload(identity.user.id) as count:
             pictures = await self._processor.shrink(await body(count))
             image = new_id()
             kept: list[str] = []
+            await self._count(image, identity.user.id, sum(map(len, pictures)))
             try:
                 for name, data in zip(image_files(image), pictures, strict=True):
                     kept.append(name)
@@ -81,10 +87,15 @@ class OptionImages:
             except BaseException as error:
                 if isinstance(error, NotKept):
                     kept.pop()
-                if kept:
-                    await self._take_back(poll_id, image, kept, error)
+                await self._take_back(poll_id, image, kept, error)
                 raise
         return option_view(option, self._storage.url)
+
+    async def _count(self, image: str, owner_id: str, size: int) -> None:
+        used = await images.bytes_of_owner(self._database, owner_id)
+        if used + size > self._most_bytes:
+            raise PollroomError("FORBIDDEN", f"The images of a user may take {self._most_bytes} bytes.")
+        await images.insert(self._database, image, owner_id, size)
 
     async def remove(self, identity: Identity, poll_id: str, option_id: str) -> None:
         """Without an image, nothing changes."""
@@ -100,20 +111,20 @@ class OptionImages:
             return known
         return await self._fetching.run(name, lambda: self._fetch(name))
 
-    async def discard(self, images: Collection[str], owner_id: str) -> None:
+    async def discard(self, unnamed: Collection[str], owner_id: str) -> None:
         """Delete images that a poll of this owner no longer names, unless another round of it still does. Waits for
         ``DISCARD_WAIT_SECONDS`` at most; failures are logged."""
-        if not images:
+        if not unnamed:
             return
         try:
-            unused = set(images)
-            for image, poll_id in await model.users_of_images(self._database, images):
+            unused = set(unnamed)
+            for image, poll_id in await model.users_of_images(self._database, unnamed):
                 if image in unused and await self._exists(poll_id, owner_id):
                     unused.remove(image)
         except PollroomError:
-            log.warning("images are left behind", images=sorted(images))
+            log.warning("images are left behind", images=sorted(unnamed))
         else:
-            await self._discard_files([name for image in unused for name in image_files(image)])
+            await self._discard_files({image: image_files(image) for image in unused})
 
     async def _exists(self, poll_id: str, owner_id: str) -> bool:
         """SQL sees a deletion late."""
@@ -125,13 +136,14 @@ class OptionImages:
             return False
         return True
 
-    async def _discard_files(self, names: Collection[str]) -> None:
-        if not names:
+    async def _discard_files(self, files: Mapping[str, Collection[str]]) -> None:
+        """``files``: image -> its files that may be stored."""
+        if not files:
             return
         if len(self._discarding) >= MAX_DISCARDS:
-            log.warning("images are left behind", names=list(names))
+            log.warning("images are left behind", images=sorted(files))
             return
-        task = asyncio.create_task(self._delete(names))
+        task = asyncio.create_task(self._delete(files))
         self._discarding.add(task)
         task.add_done_callback(self._discarding.discard)
         await asyncio.wait({task}, timeout=DISCARD_WAIT_SECONDS)
@@ -207,21 +219,23 @@ class OptionImages:
                 rules = await model.find(self._database, poll_id)
                 if rules is not None and image in named(rules):
                     return
-            await self._discard_files(kept)
+            await self._discard_files({image: kept})
         except (PollroomError, asyncio.CancelledError):
             log.warning("an image may be left behind", image=image)
 
-    async def _delete(self, names: Collection[str]) -> None:
-        left = set(names)
+    async def _delete(self, files: Mapping[str, Collection[str]]) -> None:
+        left = set(files)
         try:
-            for name in names:
-                self._forget(name)
+            for image, names in files.items():
                 with suppress(PollroomError):
-                    await self._storage.delete(name)
-                    left.remove(name)
+                    for name in names:
+                        self._forget(name)
+                        await self._storage.delete(name)
+                    await images.delete(self._database, image)
+                    left.remove(image)
         finally:
             if left:
-                log.warning("images may be left behind", names=sorted(left))
+                log.warning("images may be left behind", images=sorted(left))
 
     async def _fetch(self, name: str) -> bytes:
         data = await self._storage.get(name)

@@ -31,7 +31,7 @@ class Welcome(Camel, tag_field="type", tag="WELCOME"):
     max_message_bytes: int
     ping_interval: float
     reconnect: Reconnect
-    features: tuple[str, ...] = ("deck", "pause", "reveal", "rounds", "stream", "verifiable")
+    features: tuple[str, ...] = ("challenge", "deck", "pause", "reveal", "rounds", "stream", "verifiable")
 
 
 class Authenticated(Camel, tag_field="type", tag="AUTHENTICATED"):

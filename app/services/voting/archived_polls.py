@@ -8,6 +8,7 @@ from ...domain.ballots import Ballot, BallotRow, Receipt
 from ...domain.commitments import SHORTEST_BALLOT_ID, short_ballot_id
 from ...domain.errors import PollroomError, unavailable
 from ...domain.poll_kinds import KINDS
+from ...domain.poll_rules import guest_refusal
 from ...domain.polls import Rules
 from ...ports.database import Database
 from ...repositories import ballots as votes
@@ -45,8 +46,8 @@ class ArchivedPolls:
 
 def answer_closed(rules: Rules, ballot: Ballot, row: BallotRow | None) -> Receipt:
     """As the casting script would: first answers again, everything new is ``POLL_CLOSED``."""
-    if ballot.guest and not rules.guests:
-        raise PollroomError("FORBIDDEN")
+    if refusal := guest_refusal(rules, ballot):
+        raise PollroomError(refusal)
     if rules.verifiable and not ballot.retract and len(ballot.id) < SHORTEST_BALLOT_ID:
         raise short_ballot_id()
     for id, retract, choices, seq, at in _answers(row) if row else ():

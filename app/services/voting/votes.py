@@ -40,7 +40,14 @@ class Votes:
             raise PollroomError("NOT_FOUND")
         user = identity.user
         return self._ledger.cast(
-            Ballot(poll_id, user.id, user.guest, ballot_id or new_id(), retract, choices)
+            Ballot(
+                poll_id,
+                user.id,
+                "proven" if user.proven else user.guest,
+                ballot_id or new_id(),
+                retract,
+                choices,
+            )
         )
 
     async def look(self, identity: Identity | None, poll_id: str) -> Snapshot:

@@ -145,7 +145,7 @@ function Poll({ state, room }) {
         ${voting
             ? html`<${MayVote} state=${state}>
                   <${Ballot} poll=${poll} chosen=${mine?.optionIds} vote=${vote} paused=${poll.paused}
-                      ready=${() => !client.user && poll.guests && client.guest().catch(() => {})} />
+                      ready=${() => !client.user && poll.guests && client.guest(poll.guests === "challenge").catch(() => {})} />
               <//>`
             : html`<${Tally} state=${state} mine=${mine} />`}
         <div class="row after">
@@ -180,7 +180,7 @@ function MayVote({ state, children }) {
     const done = () => renew(renewed + 1);
     useEffect(() => signedOut && warn(t("signed_out")), [signedOut]);
     if (signedOut) {
-        const guest = () => client.guest().then(done, (error) => warn(explain(error)));
+        const guest = () => client.guest(poll.guests === "challenge").then(done, (error) => warn(explain(error)));
         return html`
             <${Notice} tone="bad" said=${t("signed_out")}><p>${t("signed_out_line")}</p><//>
             <div class="card"><${SignIn} client=${client} done=${done} /></div>

@@ -1,6 +1,7 @@
 -- Decides a batch of ballots in order.
 -- KEYS from 3 on: poll, counts, ballots of each poll. ARGV[3]: the deadline of the batch.
--- ARGV[4]: msgpack {poll ids, ballots}, each ballot is {poll id, voter, guest, id, retract, option ids}.
+-- ARGV[4]: msgpack {poll ids, ballots}, each ballot is {poll id, voter, guest, id, retract, option ids};
+-- guest is false, true, or 'proven' for a guest who solved a challenge.
 -- Answers {'late', now}, or {'ok', now, answers}: {'ok', seq}, {'again', seq, at, option ids}, {'leased'}, {'absent'}
 -- or {code}, one per ballot. The contract defines the order of checks.
 
@@ -44,6 +45,7 @@ local function cast(poll, voter, guest, id, retract, wanted)
   if poll.absent or poll.stale then return {'absent'} end
   if poll.deleted or (poll.rules.draft and poll.owner ~= voter) then return {'NOT_FOUND'} end
   if guest and not poll.rules.guests then return {'FORBIDDEN'} end
+  if guest == true and poll.rules.guest_challenge then return {'CHALLENGE_REQUIRED'} end
   local kind, rules, record = KINDS[poll.rules.kind], poll.rules, poll.records[voter]
   if rules.verifiable and not retract and #id < SHORTEST_ID then return {'VALIDATION_FAILED'} end
   local first = known(record, id)
