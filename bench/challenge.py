@@ -2,7 +2,8 @@
 
     scripts/services .venv/bin/python -m bench.challenge
 
-The phone is Chromium slowed down fourfold, as Lighthouse slows it for a mid-range phone. Its time is that of the page's main thread.
+The phone is Chromium slowed down fourfold, as Lighthouse slows it for a mid-range phone. Its time is the CPU time of the page's
+main thread.
 """
 
 import asyncio
@@ -66,7 +67,9 @@ def main() -> None:
         seconds = asyncio.run(page_seconds(server.url()))
     rate = native_hashes_per_second()
     print(*description(), sep="\n")
-    print(f"phone: median {1000 * statistics.median(seconds):.0f} ms, mean {1000 * statistics.fmean(seconds):.0f} ms")
+    print(
+        f"phone: median {1000 * statistics.median(seconds):.0f} ms, mean {1000 * statistics.fmean(seconds):.0f} ms"
+    )
     print(f"native, one core: {rate:,.0f} hashes per second, {1000 * 50_000 / rate:.0f} ms for 50,000")
 
 

@@ -65,7 +65,7 @@ class Guest(Camel):
     solution: str | None = None
 
 
-class Proof(Camel):
+class SolvedChallenge(Camel):
     """`solution`: of a challenge."""
 
     solution: str

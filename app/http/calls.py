@@ -14,10 +14,10 @@ from ..domain.users import (
     DeleteAccount,
     Guest,
     Login,
-    Proof,
     Refresh,
     Register,
     Session,
+    SolvedChallenge,
 )
 from ..domain.vote_forms import VoteForm
 from ..services.polls.verifying import CommitmentDocument, PollroomKey, Proof
@@ -122,7 +122,7 @@ CALLS: Final[dict[str, Call]] = {
     "POST /auth/proof": Call(
         "A new pair of tokens for a guest who solved a challenge.",
         {OK: Session},
-        takes=Proof,
+        takes=SolvedChallenge,
         codes=("FORBIDDEN",),
     ),
     "POST /auth/logout": _LOGOUT,

@@ -32,7 +32,15 @@ async def test_welcome_comes_first_with_what_a_client_must_know(ws: Any) -> None
         assert TIME.match(welcome["serverTime"])
         assert welcome["maxMessageBytes"] == 4096
         assert welcome["pingInterval"] > 0
-        assert welcome["features"] == ["challenge", "deck", "pause", "reveal", "rounds", "stream", "verifiable"]
+        assert welcome["features"] == [
+            "challenge",
+            "deck",
+            "pause",
+            "reveal",
+            "rounds",
+            "stream",
+            "verifiable",
+        ]
         assert set(welcome["reconnect"]) == {"minDelay", "maxDelay"}
         assert 0 < welcome["reconnect"]["minDelay"] <= welcome["reconnect"]["maxDelay"]
         assert welcome["connectionId"]

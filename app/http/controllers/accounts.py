@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from starlette.requests import Request
 
-from ...domain.users import ChangePassword, DeleteAccount, Proof, SessionView
+from ...domain.users import ChangePassword, DeleteAccount, SessionView, SolvedChallenge
 from ...domain.values import Camel
 from ...services.accounts.accounts import Accounts
 from ...services.voting.export import AccountExport
@@ -14,7 +14,7 @@ from ..middleware import Bearer, Reply, StreamReply, no_content, reply, streamed
 from ..request import body, client_of, optional_body, page
 
 _PASSWORD: Final = msgspec.json.Decoder(ChangePassword)
-_PROOF: Final = msgspec.json.Decoder(Proof)
+_PROOF: Final = msgspec.json.Decoder(SolvedChallenge)
 _DELETE: Final = msgspec.json.Decoder(DeleteAccount)
 
 
