@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiomysql
 import pytest
@@ -88,8 +89,13 @@ async def test_redis_that_became_a_read_only_replica_is_away(tmp_path: Path, mar
 async def small_mariadb(tmp_path: Path) -> AsyncIterator[tuple[str, aiomysql.Connection]]:
     """A server of its own: the URL of a user without the right to ignore ``read_only``, and an administrator."""
     with needing_services(), mariadb(tmp_path / "mariadb") as server:
+        parts = urlsplit(server.url)
         async with aiomysql.connect(
-            host="127.0.0.1", port=server.port, user="root", autocommit=True
+            host="127.0.0.1",
+            port=server.port,
+            user=parts.username,
+            password=parts.password or "",
+            autocommit=True,
         ) as admin:
             cursor = await admin.cursor()
             await cursor.execute("CREATE USER web@'%' IDENTIFIED BY 'web'")

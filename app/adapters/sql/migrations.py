@@ -11,7 +11,7 @@ from ...domain.values import new_id
 from ...ports.database import Queries, Value
 from . import query_files as sql
 from .driver import STATEMENT_SECONDS
-from .mysql import statement_bound
+from .mysql_bounds import statement_bound
 
 LOCK_SECONDS: Final = 60
 READER: Final = "sql"

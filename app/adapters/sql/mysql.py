@@ -1,22 +1,21 @@
 """MySQL and MariaDB below ``database.py``."""
 
-import re
 import ssl
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any, Final
 
 import aiomysql
 from databases import DatabaseURL
 from databases.backends.mysql import MySQLBackend
 from pymysql.constants import CLIENT
-from pymysql.cursors import RE_INSERT_VALUES
 from pymysql.err import InterfaceError, MySQLError
 
 from ...ports.database import Value
 from .driver import BUSY_SECONDS, STATEMENT_SECONDS, Connection, Denied, Fault
+from .multi_row import statements
+from .mysql_bounds import PLACE, Abandoned, Place, statement_bound
 from .query_files import Dialect, Query
 
 PROBE_TEXT: Final = "Ä€🗳"
@@ -55,13 +54,14 @@ class MySQL:
         self._backend = MySQLBackend(
             url,
             min_size=0,
-            max_size=self.connections,
+            max_size=self.connections + 1,  # one to kill what others gave up
             charset="utf8mb4",
             connect_timeout=BUSY_SECONDS,
             client_flag=CLIENT.FOUND_ROWS,
             sql_mode="'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
             **options,
         )
+        self._abandoned = Abandoned(self._open_killer)
 
     async def open(self) -> None:
         # aiomysql turns the server's notes ("table exists") and deprecations into Python warnings.
@@ -69,10 +69,16 @@ class MySQL:
         await self._backend.connect()
 
     async def close(self) -> None:
+        await self._abandoned.close()
         await self._backend.disconnect()
 
     def connection(self) -> Connection:
-        return _MySQLConnection(self._backend)
+        return _MySQLConnection(self._backend, self._abandoned.add)
+
+    async def _open_killer(self) -> "_MySQLConnection":
+        connection = _MySQLConnection(self._backend, self._abandoned.add)
+        await connection.acquire()
+        return connection
 
     def fault(self, error: BaseException) -> Fault:
         if isinstance(error, UnicodeEncodeError):
@@ -122,98 +128,65 @@ _MYSQL_CODES: Final[Mapping[int, Fault]] = {
 }
 
 
-def statement_bound(seconds: int) -> str:
-    """MariaDB does not notice within a statement that its client is gone, and keeps the locks until it ends.
-
-    MySQL bounds reads alone: there the text between ``/*M!`` and ``*/`` is a comment.
-    """
-    return f"SET @bounded = 1 /*M! , SESSION max_statement_time = {seconds} */"
-
-
-# Below 1 MiB, the smallest max_allowed_packet that a server comes with.
-STATEMENT_BYTES: Final = 1_000_000
-# The driver's escaping leaves it as it is; a text that has one is escaped alone.
-_SEPARATOR: Final = "\x1f"
-_PLACE: Final = re.compile(r"%\((\w+)\)s")
-
-
-def statements(
-    text: str, rows: Sequence[Mapping[str, Value]], escape: Callable[[Value], str]
-) -> Iterator[bytes]:
-    """A multi-row ``INSERT`` for all rows, in as many statements as ``STATEMENT_BYTES`` makes necessary.
-
-    The driver's ``executemany`` sends the same and escapes value by value: 5.7 µs a row of ten values, here 1.2.
-    ``UnicodeEncodeError`` before the first statement where a text cannot be sent.
-    """
-    head, places, tail, names = _parts(text)
-    columns = [_literals([row[name] for row in rows], escape) for name in names]
-    tuples = [(places % values).encode() for values in zip(*columns, strict=True)]
-    first, size = 0, 0
-    for number, values in enumerate(tuples):
-        if first < number and len(head) + size + len(values) + len(tail) > STATEMENT_BYTES:
-            yield head + b",".join(tuples[first:number]) + tail
-            first, size = number, 0
-        size += len(values) + 1
-    yield head + b",".join(tuples[first:]) + tail
-
-
-@lru_cache(maxsize=64)
-def _parts(text: str) -> tuple[bytes, str, bytes, tuple[str, ...]]:
-    """What stands before the values, the values with ``%s`` for each parameter, what follows, the parameters."""
-    match = RE_INSERT_VALUES.match(text)
-    if match is None:
-        raise ValueError(f"not a multi-row INSERT: {text}")
-    head, values, tail = match.groups()
-    return (head % ()).encode(), _PLACE.sub("%s", values), (tail % ()).encode(), tuple(_PLACE.findall(values))
-
-
-def _literals(column: Sequence[Any], escape: Callable[[Value], str]) -> Sequence[str | int]:
-    """All texts of a column are escaped as one and taken apart again: escaping goes character by character."""
-    kinds = set(map(type, column))
-    if kinds == {str}:
-        literals = escape(_SEPARATOR.join(column)).replace(_SEPARATOR, f"'{_SEPARATOR}'").split(_SEPARATOR)
-        if len(literals) == len(column):
-            return literals
-    elif kinds <= {int, bool}:
-        return list(map(int, column))
-    return list(map(escape, column))
-
-
 class _MySQLConnection:
-    def __init__(self, backend: MySQLBackend) -> None:
+    def __init__(self, backend: MySQLBackend, abandon: Callable[[Place], None]) -> None:
         self._connection = backend.connection()
         self._raw: Any = None
+        self._abandon = abandon
+        self._place: Place | None = None
+        self._running = False
 
     @property
     def usable(self) -> bool:
         return self._raw is not None
 
-    async def open(self) -> None:
+    async def acquire(self) -> None:
         await self._connection.acquire()
         self._raw = self._connection.raw_connection
+
+    async def open(self) -> None:
+        await self.acquire()
         # By statement: a server with skip-character-set-client-handshake ignores what the client said at log-in.
         await self.run("SET NAMES utf8mb4", {})
         await self.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", {})
         await self.run(f"SET SESSION innodb_lock_wait_timeout = {BUSY_SECONDS}", {})
         await self.run(statement_bound(STATEMENT_SECONDS), {})
+        self._place = await self.place()
+
+    async def place(self) -> Place:
+        (row,) = await self.fetch(PLACE, {})
+        return Place(int(row["connection"]), row.get("server"))
+
+    async def kill(self, connection: int) -> None:
+        await self.run(f"KILL CONNECTION {connection}", {})
 
     async def alive(self) -> None:
         await self._raw.ping(reconnect=False)
 
     async def fetch(self, text: str, values: Mapping[str, Value]) -> list[dict[str, Any]]:
         cursor = await self._raw.cursor(aiomysql.DictCursor)
-        await cursor.execute(text, values)
+        await self._execute(cursor, text, values)
         return list(await cursor.fetchall())
 
     async def run(self, text: str, values: Mapping[str, Value]) -> int:
         cursor = await self._raw.cursor()
-        await cursor.execute(text, values)
+        await self._execute(cursor, text, values)
         return int(cursor.rowcount)
 
     async def many(self, text: str, rows: Sequence[Mapping[str, Value]]) -> None:
         cursor = await self._raw.cursor()
         for statement in statements(text, rows, self._raw.escape):
-            await cursor.execute(statement)
+            await self._execute(cursor, statement, None)
+
+    async def _execute(self, cursor: Any, text: str | bytes, values: Mapping[str, Value] | None) -> None:
+        """Still ``_running`` afterwards where nobody waited for the answer."""
+        self._running = True
+        try:
+            await cursor.execute(text, values)
+        except Exception:
+            self._running = False
+            raise
+        self._running = False
 
     async def prepare(self, query: Query) -> None:
         await self.run("PREPARE checked FROM %(text)s", {"text": query.prepared})
@@ -223,6 +196,8 @@ class _MySQLConnection:
         raw, self._raw = self._raw, None
         if raw is not None:
             raw.close()
+            if self._running and self._place is not None:
+                self._abandon(self._place)
             # A closed connection only leaves the pool's books: the coroutine ends at its first step.
             with suppress(StopIteration):
                 self._connection.release().send(None)
