@@ -51,6 +51,17 @@ class Deck(Struct, frozen=True):
         return ids.index(self.current_id) + 1 if self.current_id in ids else None
 
 
+class StoredPoll(Struct, frozen=True):
+    """What ``polls`` of a deck needs of a poll's row."""
+
+    id: str
+    question: str
+    draft: bool
+    opens_at: int | None
+    closes_at: int | None
+    closed_at: int | None
+
+
 class DeckPoll(Camel):
     id: str
     question: str

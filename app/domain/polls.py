@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Protocol
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -98,7 +98,23 @@ LEDGER_RULES: Final = (
 """The fields of ``Rules`` that the ledger decides ballots by. Its scripts find them under these names in ``poll.rules``."""
 
 
-def stored_status(rules: Rules, now: int) -> Status:
+class Times(Protocol):
+    """What decides the status of a stored poll; a row of ``polls``."""
+
+    @property
+    def draft(self) -> bool: ...
+
+    @property
+    def opens_at(self) -> int | None: ...
+
+    @property
+    def closes_at(self) -> int | None: ...
+
+    @property
+    def closed_at(self) -> int | None: ...
+
+
+def stored_status(rules: Times, now: int) -> Status:
     """Of a poll that the ledger does not hold: what is stored is whole."""
     if rules.closed_at:
         return "closed"

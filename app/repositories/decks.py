@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ..domain.decks import MAX_POLLS, Deck, Place
+from ..domain.decks import MAX_POLLS, Deck, Place, StoredPoll
 from ..ports.database import Queries
 
 _AFTER_ALL = "~"
@@ -162,6 +162,12 @@ async def owners_of_polls(q: Queries, poll_ids: Sequence[str]) -> dict[str, tupl
 async def decks_of_polls(q: Queries, poll_ids: Sequence[str]) -> dict[str, str]:
     rows = await q.all("deck.of_polls", ids=_json(poll_ids)) if poll_ids else []
     return {row["id"]: row["deck_id"] for row in rows}
+
+
+async def questions(q: Queries, poll_ids: Sequence[str]) -> list[StoredPoll]:
+    """What a deck shows of these polls, in no order."""
+    rows = await q.all("deck.questions", ids=_json(poll_ids)) if poll_ids else []
+    return [msgspec.convert(row, StoredPoll, strict=False) for row in rows]
 
 
 def _json(ids: Sequence[str]) -> str:

@@ -97,6 +97,11 @@ DELETE FROM decks WHERE id = :id;
 -- Owner and deck of the polls of a JSON list.
 SELECT p.id, p.owner_id, p.deck_id FROM {{list(ids)}} JOIN polls p ON p.id = list.value WHERE p.deleted_at IS NULL;
 
+-- name: deck.questions
+-- What a deck shows of the polls of a JSON list.
+SELECT p.id, p.question, p.draft, p.opens_at, p.closes_at, p.closed_at
+FROM {{list(ids)}} JOIN polls p ON p.id = list.value;
+
 -- name: deck.of_polls
 -- The deck of each poll of a JSON list that is in one.
 SELECT p.id, p.deck_id FROM {{list(ids)}} JOIN polls p ON p.id = list.value WHERE p.deck_id IS NOT NULL;

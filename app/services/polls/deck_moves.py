@@ -7,6 +7,8 @@ and opening can be repeated, so whoever finds an old intent finishes it: another
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from ...domain.decks import Deck, Move
 from ...domain.errors import PollroomError, unavailable
 from ...ports.clock import Clock
@@ -67,8 +69,8 @@ class DeckMoves:
         """Versions of those decks that exist; 0 for a deck with a move to finish."""
         return await model.versions(self._database, deck_ids)
 
-    async def move(self, deck: Deck, wanted: Move) -> None:
-        """``deck`` was found just now, and is its caller's."""
+    async def move(self, deck: Deck, wanted: Move) -> Deck:
+        """The deck afterwards. ``deck`` was found just now, and is its caller's."""
         opens, closes = wanted.open is not False, wanted.close is not False
         for _ in range(TRIES):
             if deck.ended_at:
@@ -80,7 +82,7 @@ class DeckMoves:
                 state = (await self._reader.read(wanted.poll_id, deck.owner_id)).state
             waits = state is not None and not state.opened and not state.closed
             if deck.current_id == wanted.poll_id and not (opens and waits):
-                return
+                return deck
             if wanted.version is not None and wanted.version != deck.version:
                 raise PollroomError("DECK_MOVED")
             if state is not None and state.draft:
@@ -90,17 +92,17 @@ class DeckMoves:
                     raise PollroomError("POLL_CLOSED")
             if wanted.poll_id is not None and deck.current_id == wanted.poll_id:
                 await self._open(wanted.poll_id)
-                return
-            if await self._write(deck, wanted.poll_id, closes=closes, opens=opens):
-                await self.find(deck.id)
-                return
+                return deck
+            moved = await self._write(deck, wanted.poll_id, closes=closes, opens=opens)
             deck = await self.find(deck.id)
+            if moved:
+                return deck
         raise unavailable()
 
-    async def end(self, deck: Deck) -> None:
+    async def end(self, deck: Deck) -> Deck:
         for _ in range(TRIES):
             if deck.ended_at:
-                return
+                return deck
             await self._write(deck, deck.current_id, closes=True, opens=False, ends=True)
             deck = await self.find(deck.id)
         raise unavailable()
@@ -125,13 +127,24 @@ class DeckMoves:
     async def _write(
         self, deck: Deck, poll_id: str | None, *, closes: bool, opens: bool, ends: bool = False
     ) -> bool:
+        """Move the row, and do what it says is left to do. False if the deck is not what it was."""
+        now = self._clock.now()
         try:
             async with self._database.transaction() as q:
-                now = self._clock.now()
                 if not await model.move(q, deck, poll_id, closes=closes, opens=opens, now=now, ends=ends):
                     raise _Changed
         except _Changed:
             return False
+        moved = replace(
+            deck,
+            version=deck.version + 1,
+            current_id=poll_id,
+            moving_since=now,
+            move_from=deck.current_id,
+            move_closes=closes,
+            move_opens=opens,
+        )
+        await self._finish(moved)
         return True
 
     async def _forget(self, deck_id: str, poll_id: str) -> None:

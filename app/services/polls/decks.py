@@ -17,7 +17,6 @@ from ...ports.clock import Clock
 from ...ports.database import Database, Queries
 from ...ports.ledger import Ledger
 from ...repositories import decks as model
-from ...repositories import polls
 from .deck_moves import DeckMoves
 from .poll_reader import PollReader
 
@@ -94,7 +93,9 @@ class Decks:
 
     async def join(self, identity: Identity | None, deck_id: str) -> tuple[DeckView, Snapshot | None]:
         """The deck and its current poll as this reader may see them."""
-        deck = await self._find(deck_id)
+        return await self._seen(await self._find(deck_id), identity)
+
+    async def _seen(self, deck: Deck, identity: Identity | None) -> tuple[DeckView, Snapshot | None]:
         user_id = identity.user.id if identity else None
         return await self._view(deck, user_id), await self._current(deck, user_id)
 
@@ -137,12 +138,12 @@ class Decks:
         await self._moves.hints.publish(deck_id, dict.fromkeys(deck.poll_ids))
 
     async def move(self, identity: Identity, deck_id: str, move: Move) -> tuple[DeckView, Snapshot | None]:
-        await self._moves.move(await self._owned(identity, deck_id), move)
-        return await self.join(identity, deck_id)
+        deck = await self._moves.move(await self._owned(identity, deck_id), move)
+        return await self._seen(deck, identity)
 
     async def end(self, identity: Identity, deck_id: str) -> DeckView:
-        await self._moves.end(await self._owned(identity, deck_id))
-        return await self.look(identity, deck_id)
+        deck = await self._moves.end(await self._owned(identity, deck_id))
+        return await self._view(deck, identity.user.id)
 
     async def _owned(self, identity: Identity, deck_id: str) -> Deck:
         deck = await self._find(deck_id)
@@ -194,10 +195,10 @@ class Decks:
         for start in range(0, len(poll_ids), CHUNK):
             chunk = poll_ids[start : start + CHUNK]
             states = await self._ledger.peek(chunk)
-            for rules in await polls.find_many(self._database, chunk):
-                state = states.get(rules.id)
-                status = state.status if state is not None else stored_status(rules, now)
-                known[rules.id] = DeckPoll(rules.id, rules.question, status)
+            for poll in await model.questions(self._database, chunk):
+                state = states.get(poll.id)
+                status = state.status if state is not None else stored_status(poll, now)
+                known[poll.id] = DeckPoll(poll.id, poll.question, status)
         return known
 
 
