@@ -38,7 +38,7 @@ class Ledger(Protocol):
         """Those of the voters who ever had a vote accepted in the poll."""
 
     async def lease(self, poll_id: str) -> Lease:
-        """Lease a poll for an edit or for loading: votes wait until ``install_rules`` or ``release``, at most 5 s.
+        """Lease a poll for an edit or for loading: votes wait until ``install_rules`` or ``release``, at most 2.5 s.
 
         Raises ``TryAgain`` if it is leased to another caller.
         """

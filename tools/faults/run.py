@@ -72,6 +72,9 @@ FAULTS = (
     Fault("12a", "ballots as a state machine: runs", "machine:plain", (15, 710)),
     Fault("12b", "the same with kills", "machine:with_kills", (20, 440)),
     Fault("13", "a stray process with the wrong Redis", "stray:strays", (30, 220)),
+    Fault("14a", "moves of a deck killed at each step", "moves:moved", (60, 600)),
+    Fault("14b", "moves whose hint is lost", "moves:lost", (20, 200)),
+    Fault("14c", "pauses killed at each step", "moves:paused", (40, 400)),
 )
 
 

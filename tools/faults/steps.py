@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -58,8 +59,10 @@ class Gates:
     digests: dict[str, bytes]
 
 
-async def run(round: Round) -> None:
-    async with round.stage() as stage, AsyncExitStack() as stack, connect(stage.redis.url) as client:
+@asynccontextmanager
+async def gated(stage: Stage) -> AsyncIterator[Gates]:
+    """The processes anew, behind gates."""
+    async with AsyncExitStack() as stack, connect(stage.redis.url) as client:
         scripts = Scripts(client)
         await scripts.load("{p00}:fence")
         gates = Gates(
@@ -77,6 +80,11 @@ async def run(round: Round) -> None:
         for number in range(2):
             stage.worker[number] = {"DATABASE_URL": url.replace(port, f":{gates.stored.port}/")}
         await stage.restart()
+        yield gates
+
+
+async def run(round: Round) -> None:
+    async with round.stage() as stage, gated(stage) as gates:
         scene = Scene(round, stage)
         steps = STEPS * 10 if round.full else SHORT
         round.times(len(steps), len(steps))
@@ -110,27 +118,35 @@ async def _killed(stage: Stage, gates: Gates, step: Step, poll: Poll) -> None:
             async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
                 await _call(http, stage.bases[0], stage.owner, step.call, poll)
 
+    if step.where != "stored":
+        await kill_web(stage, held, rule, step.after, call())
+        return
+    await call()
     rules: tuple[Rule, Rule] = (passing, rule) if step.after else (rule, passing)
-    if step.where == "stored":
-        await call()
     held.arm(request=rules[0], reply=rules[1])
-    calling = asyncio.create_task(call()) if step.where != "stored" else None
     async with asyncio.timeout(30):
         await held.held.wait()
-    if step.where == "stored":
-        for worker in stage.workers:
-            worker.kill_leader()
-    else:
-        stage.webs[0].kill_leader()
+    for worker in stage.workers:
+        worker.kill_leader()
     await held.close()  # what waits in it is lost with its sender
     held.release()
-    if calling is not None:
-        await calling
-    if step.where == "stored":
-        for number in range(2):
-            stage.start_worker(number)
-    else:
-        stage.start_web(0)
+    for number in range(2):
+        stage.start_worker(number)
+
+
+async def kill_web(
+    stage: Stage, held: Gate, rule: Rule, after: bool, call: Coroutine[Any, Any, None]
+) -> None:
+    """Kill process 0 when what ``call`` makes it send, or the answer, waits at the gate by ``rule``; start it again."""
+    held.arm(request=passing if after else rule, reply=rule if after else passing)
+    calling = asyncio.create_task(call)
+    async with asyncio.timeout(30):
+        await held.held.wait()
+    stage.webs[0].kill_leader()
+    await held.close()  # what waits in it is lost with its sender
+    held.release()
+    await calling
+    stage.start_web(0)
 
 
 async def _call(http: httpx.AsyncClient, base: str, token: str, call: str, poll: Poll) -> httpx.Response:

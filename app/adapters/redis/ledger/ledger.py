@@ -27,7 +27,8 @@ from .batcher import Batcher
 from .cluster_batcher import Partitions
 from .codec import pack_ballots, pack_rules, parse_vote
 
-LEASE_MS = 5_000
+LEASE_MS = 2_500
+"""Whoever finishes what a dead process began waits this long: a deck's move is finished within 5 s."""
 GIVE_UP_SECONDS = 3.0
 RETRY_SECONDS = 0.05
 
