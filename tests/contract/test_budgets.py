@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.harness.targets import Target
+from tests.plugin import needing_services
 from tools.harness.http import Api, ok, problem
 from tools.harness.process import Server, serving
 from tools.harness.wait import eventually
 from tools.harness.websocket import socket
+from tools.servers import nginx
 
 pytestmark = pytest.mark.anyio
 
@@ -156,3 +159,42 @@ async def test_the_usual_budget_of_guests_is_100_per_second_in_bursts_of_500(
         if 429 in codes:
             await eventually(bad, lambda status: status == 401, 2)
     await asyncio.to_thread(opening.__exit__, None, None, None)
+
+
+async def guest_from(url: str, address: str, **headers: str) -> httpx.Response:
+    """``address``: of the machine itself, which the connection comes from."""
+    transport = httpx.AsyncHTTPTransport(local_address=address)
+    async with httpx.AsyncClient(transport=transport) as client:
+        return await client.post(f"{url}/auth/guest", headers=headers)
+
+
+async def test_nginx_in_front_names_the_client_and_nobody_else_does(
+    where: Target, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    settings = where.settings | {"TRUSTED_PROXIES": "127.0.0.1", "GUEST_RATE": "10/h:5"}
+    folder = tmp_path_factory.mktemp("nginx")
+    with (
+        needing_services(),
+        serving(tmp_path_factory.mktemp("behind"), settings) as server,
+        nginx(folder, server.url(0).removeprefix("http://")) as proxy,
+    ):
+        for number in range(5):
+            forged = {"X-Forwarded-For": f"203.0.113.{number}"}
+            assert (await guest_from(proxy, "127.0.0.5", **forged)).status_code == 201
+        refused = await guest_from(proxy, "127.0.0.5", **{"X-Forwarded-For": "203.0.113.9"})
+        assert refused.status_code == 429
+        assert (await guest_from(proxy, "127.0.0.6")).status_code == 201
+        spoofed = await guest_from(server.url(0), "127.0.0.5", **{"X-Forwarded-For": "203.0.113.9"})
+        assert spoofed.status_code == 429, "a stranger's header is not believed"
+
+
+async def test_a_budget_survives_a_restart(where: Target, tmp_path_factory: pytest.TempPathFactory) -> None:
+    settings = where.settings | {"GUEST_RATE": "10/h:5"}
+    with serving(tmp_path_factory.mktemp("restarted"), settings) as server:
+        async with Api(server) as api:
+            while (await api.post("/auth/guest")).status_code == 201:
+                pass
+        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(server.start)
+        async with Api(server) as api:
+            problem(await api.post("/auth/guest"), "RATE_LIMITED")

@@ -12,7 +12,7 @@ from tools.harness.process import Server
 
 pytestmark = pytest.mark.anyio
 
-FLOOD = 400
+FLOOD = 1000
 
 
 async def send_log_in(server: Server, number: int) -> asyncio.StreamWriter:
@@ -30,7 +30,9 @@ async def test_a_flood_of_log_ins_does_not_hold_up_others(server: Server, abando
     async with Api(server) as api:
         who = await api.user()
         body = {"email": who.user["email"], "password": who.password}
+        began = time.monotonic()
         ok(await api.post("/auth/login", body, base=server.url(0)))
+        alone = time.monotonic() - began
         writers = []
         slowest = 0.0
         for number in range(FLOOD):
@@ -39,10 +41,10 @@ async def test_a_flood_of_log_ins_does_not_hold_up_others(server: Server, abando
                 writer.transport.abort()
             else:
                 writers.append(writer)
-            if number % 100 == 99:
+            if number % 200 == 199:  # within the budget of the account
                 began = time.monotonic()
                 ok(await api.post("/auth/login", body, base=server.url(0)))
                 slowest = max(slowest, time.monotonic() - began)
         for writer in writers:
             writer.transport.abort()
-    assert slowest < 1.0
+    assert slowest < max(1.0, 10 * alone)  # a busy machine is slow without a flood, too

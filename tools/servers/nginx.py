@@ -16,8 +16,8 @@ START_SECONDS = 20.0
 
 
 @contextmanager
-def nginx(folder: Path, upstream: str) -> Iterator[str]:
-    """Its URL, once it answers. ``upstream``: ``host:port``. Raises ``Missing``."""
+def nginx(folder: Path, upstream: str, path: str = "") -> Iterator[str]:
+    """The URL of ``upstream`` (``host:port``) at it, once it answers. ``path``: a sub-path, as ``/rooms``. Raises ``Missing``."""
     program = nginx_program()
     port = free_port()
     names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -32,16 +32,24 @@ events {{}}
 http {{
     access_log off;
     client_max_body_size 100m;
+    map $http_upgrade $upgrading {{ default upgrade; "" close; }}
     {temporary}
     server {{
         listen 127.0.0.1:{port};
-        location / {{ proxy_pass http://{upstream}; proxy_set_header Host $http_host; }}
+        location {path}/ {{
+            proxy_pass http://{upstream}/;
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $upgrading;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
     }}
 }}
 """
     )
     process = subprocess.Popen([program, "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")])
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{port}{path}"
     try:
         _wait(url)
         yield url
