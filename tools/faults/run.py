@@ -75,6 +75,8 @@ FAULTS = (
     Fault("14a", "moves of a deck killed at each step", "moves:moved", (60, 600)),
     Fault("14b", "moves whose hint is lost", "moves:lost", (20, 200)),
     Fault("14c", "pauses killed at each step", "moves:paused", (40, 400)),
+    Fault("15a", "JWT_SECRET changed in a rolling restart", "accounts:keys", (30, 250)),
+    Fault("15b", "accounts deleted, voters forgotten", "accounts:forgotten", (20, 150)),
 )
 
 

@@ -21,7 +21,7 @@ from tools.harness.process import Process, run
 from tools.servers import DURABLE, MariaDB, RedisServer, Server, free_port, redis_binary, sql_server
 
 SETTINGS = {
-    "JWT_SECRET": "a secret of the faults, and nothing else",
+    "JWT_SECRET": "a-secret-of-the-faults-and-nothing-else",
     "MESSAGE_RATE": "0",
     "GUEST_RATE": "0",
     "DRAIN_SECONDS": "1",
