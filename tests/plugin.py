@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 import redis.asyncio
 
@@ -27,6 +28,10 @@ from tools.servers import (
     redis_server,
     socketio_client,
 )
+
+# A busy machine misses every deadline. Whoever hangs is ended by the limits below.
+hypothesis.settings.register_profile("pollroom", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("pollroom")
 
 LAST_RESORT: Final = 3.0
 """Of an async test's time limit: when pytest-timeout interrupts it, with its fixtures."""
