@@ -41,6 +41,7 @@ ROWS = {
     "many": rows_rooms.many,
     "ledger": rows_long.ledger,
     "cold-load": rows_long.cold_load,
+    "commitment": rows_long.commitment,
     "soak": rows_long.soak,
     "profile": rows_profile.profile,
 }

@@ -39,6 +39,14 @@ def memory_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
+def peak_memory_bytes(pid: int) -> int:
+    """The most resident memory that a process ever had."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("no VmHWM")
+
+
 class Neighbours:
     """How much of the two cores went to processes that are not the benchmark's own, since it was made."""
 

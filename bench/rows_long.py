@@ -19,10 +19,11 @@ from bench.load import Load, Plan
 from bench.report import Results
 from bench.rows_votes import VOTE, first_votes, opening
 from bench.run import Bench
-from bench.stack import PARTITIONS, Poll
+from bench.stack import PARTITIONS, Poll, Stack
 
 LOAD_SECONDS: Final = 60.0
 SOAK_SECONDS: Final = 600.0
+COMMIT_SECONDS: Final = 120.0
 
 
 def ledger(bench: Bench, results: Results) -> None:
@@ -128,6 +129,57 @@ def _until_loaded(port: int, poll_id: str, voters: int) -> float:
             return time.monotonic() - begun
         time.sleep(0.05)
     raise RuntimeError("not loaded")
+
+
+def commitment(bench: Bench, results: Results) -> None:
+    """From the close of a verifiable poll with a million ballots to its commitment, and loading the same poll from SQL."""
+    stack = bench.stack
+    if stack.sql != "mariadb":
+        bench.say("needs MariaDB, which makes the rows itself")
+        return
+    ballots = bench.size(1_000_000, 1000)
+    times = results.new("commitment", f"a poll with {ballots:,} ballots", "s")
+    memory = results.new("commitment", "peak memory of the worker", "MiB")
+    for number in range(min(bench.rounds, 3)):
+        poll = stack.polls(1, verifiable=True)[0]
+        options = ", ".join(f"'{option}'" for option in poll.options)
+        stack.sql_ask(
+            f"INSERT INTO ballots (poll_id, voter_id, n, ballot_id, choices, seq, epoch, cast_at, accepted, earlier) "
+            f"SELECT '{poll.id}', CONCAT('c', seq), 1, LEFT(SHA2(seq, 256), 22), ELT(1 + seq % 4, {options}), seq + 2, "
+            f"1, {int(time.time() * 1000)}, 1, '[]' FROM seq_1_to_{ballots}"
+        )
+        # Alone on its core, like the web process that loads.
+        with stack.worker(machine.SERVER_CORE) as worker:
+            stack.drained()
+            stack.close(poll)
+            times.add("commitment", _until_committed(stack, poll, ballots))
+            memory.add("worker", machine.peak_memory_bytes(worker.pid) / 2**20)
+            stack.drained()
+        stack.sql_ask(f"UPDATE polls SET seq = {ballots + 9} WHERE id = '{poll.id}'")
+        stack.redis.unlink(*Keys(PARTITIONS).poll(poll.id))
+        times.add("loading", _until_loaded(stack.port, poll.id, ballots))
+        bench.say(
+            f"commitment round {number + 1}: {times.values['commitment'][-1]:.1f} s, "
+            f"{memory.values['worker'][-1]:.0f} MiB, loading {times.values['loading'][-1]:.1f} s"
+        )
+    took, loading = times.median("commitment"), times.median("loading")
+    results.line("commitment", f"from the close to the commitment to {ballots:,} ballots", took, "s")
+    results.line("commitment", "  to loading the same poll", took / loading, "x", "at most 2", 2)
+    results.line(
+        "commitment", "  peak memory of the worker", memory.median("worker"), "MiB", "at most 300 MiB", 300
+    )
+
+
+def _until_committed(stack: Stack, poll: Poll, ballots: int) -> float:
+    begun = time.monotonic()
+    while time.monotonic() - begun < COMMIT_SECONDS:
+        document = stack.api.call("GET", f"/polls/{poll.id}")
+        if found := document["poll"]["commitment"]:
+            if found["size"] != ballots:
+                raise RuntimeError(f"{found['size']} ballots instead of {ballots}")
+            return time.monotonic() - begun
+        time.sleep(0.05)
+    raise RuntimeError("not committed")
 
 
 def soak(bench: Bench, results: Results) -> None:

@@ -235,6 +235,9 @@ class Stack:
 
         return _many(create, count)
 
+    def close(self, poll: Poll) -> None:
+        self.api.call("POST", f"/polls/{poll.id}/close", token=self._owner)
+
     def people(self, count: int) -> list[Person]:
         """New guests."""
 
