@@ -77,6 +77,8 @@ FAULTS = (
     Fault("14c", "pauses killed at each step", "moves:paused", (40, 400)),
     Fault("15a", "JWT_SECRET changed in a rolling restart", "accounts:keys", (30, 250)),
     Fault("15b", "accounts deleted, voters forgotten", "accounts:forgotten", (20, 150)),
+    Fault("16a", "a commitment killed at each step", "commitments:killed", (40, 480)),
+    Fault("16b", "SQL and Redis put back around a commitment", "commitments:older", (45, 240)),
 )
 
 
