@@ -13,9 +13,16 @@ from tools.harness.process import Server, serving
 pytestmark = pytest.mark.anyio
 
 
-async def start(host: Visitor, question: str = "Where do we eat?", options: str = "Pizza\nRamen") -> str:
+async def start(
+    host: Visitor,
+    question: str = "Where do we eat?",
+    options: str = "Pizza\nRamen",
+    *,
+    open_page: bool = True,
+) -> str:
     """Four fields; the poll's code."""
-    await host.open("/host")
+    if open_page:
+        await host.open("/host")
     await host.page.get_by_label("E-mail").fill(Api.email())
     await host.page.get_by_label("Password").fill("a battery staple")
     await host.page.get_by_label("Question").fill(question)

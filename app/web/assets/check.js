@@ -2,8 +2,9 @@
 
 import {
     Brand, Languages, Notice, Results, explain, html, moment, newClient, render, root, saveCsv, spaced, t, useLate,
-    useRoom, useState, useTitle, warn,
+    speak, useRoom, useState, useTitle, warn,
 } from "./ui.js";
+import { placeOf } from "./verify.js";
 
 const code = decodeURIComponent(location.pathname.slice(new URL(root).pathname.length).split("/")[1]).toUpperCase();
 const client = newClient();
@@ -57,7 +58,36 @@ function Result({ state }) {
                   <p class="big figures">${t(tally.final ? "closed_voted" : "have_voted", { n: tally.voters })}</p>
                   <p class="soft">${t("not_shown")}</p>
               </section>`}
+        ${poll.commitment && html`<${Fingerprint} poll=${poll} mine=${mine} />`}
         ${problem && html`<${Notice} tone="bad" said=${problem} />`}
+    `;
+}
+
+/** Of a verifiable poll, and whether one's own ballot is in it. */
+function Fingerprint({ poll, mine }) {
+    const [found, know] = useState(null);
+    const look = async () => {
+        try {
+            const place = await placeOf(client, poll, mine);
+            const count = poll.commitment.size;
+            const answer = place
+                ? { tone: "good", said: t("is_in"), line: t("is_in_line", { place, count }) }
+                : { tone: "bad", said: t("is_not_in"), line: t("is_not_in_line") };
+            know(answer);
+            (place ? speak : warn)(`${answer.said} ${answer.line}`);
+        } catch (error) {
+            know({ tone: "bad", said: explain(error) });
+            warn(explain(error));
+        }
+    };
+    return html`
+        <section class="stack">
+            <h2>${t("fingerprint")}</h2>
+            <p class="fingerprint">${poll.commitment.fingerprint}</p>
+            <p class="soft">${t("compare")}</p>
+            ${mine && html`<p class="row unprinted"><button class="button" onClick=${look}>${t("is_it_in")}</button></p>`}
+            ${found && html`<${Notice} tone=${found.tone} said=${found.said}>${found.line && html`<p>${found.line}</p>`}<//>`}
+        </section>
     `;
 }
 

@@ -44,6 +44,7 @@ function NewPoll({ client, user }) {
                 resultsVisibility: form.visibility.value,
                 allowChange: form.change.checked,
                 guests: form.guests.checked,
+                verifiable: form.verifiable.checked,
                 closesAt: minutes ? new Date(client.now() + 60_000 * minutes).toISOString() : null,
             }, { "Idempotency-Key": key });
             location.assign(`${root}host/${poll.id}`);
@@ -101,6 +102,7 @@ function NewPoll({ client, user }) {
                     <//>
                     <label class="tick"><input type="checkbox" name="change" defaultChecked /> ${t("allow_change")}</label>
                     <label class="tick"><input type="checkbox" name="guests" defaultChecked /> ${t("allow_guests")}</label>
+                    <label class="tick"><input type="checkbox" name="verifiable" /> ${t("verifiable")}</label>
                 </div>
             </details>
             ${whole && html`<${Notice} tone="bad" said=${explain(failed)} />`}

@@ -281,6 +281,7 @@ function Tally({ state, mine }) {
                 <span>${t("have_voted", { n: tally.voters })}</span>
                 <button class="button plain small unseen" onClick=${() => speak(resultsAsText(poll, tally))}>${t("read_results")}</button>
             </p>
+            ${poll.commitment && html`<p class="soft">${t("compare_screen")} <span class="fingerprint">${poll.commitment.fingerprint}</span></p>`}
         </section>
     `;
 }

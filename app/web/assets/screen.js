@@ -129,6 +129,7 @@ function Chart({ poll, tally, viewers, deck, sorted }) {
                 <strong>${final ? t("voted_final", { n: voters }) : t("voted_of", { n: voters, here: Math.max(viewers, voters) })}</strong>
                 ${!counts && html`<span class="soft">${t(final ? "not_shown" : "results_hidden")}</span>`}
                 ${final && html`<span class="soft">${t("final_at", { at: exactClock(Date.parse(poll.closesAt)) })}</span>`}
+                ${poll.commitment && html`<span class="fingerprint">${poll.commitment.fingerprint}</span>`}
             </p>
         </main>
     `;
