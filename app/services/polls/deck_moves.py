@@ -144,6 +144,8 @@ class DeckMoves:
             move_closes=closes,
             move_opens=opens,
         )
+        if closes and deck.current_id is not None and deck.current_id != poll_id:
+            await self.hints.leave(deck.id, deck.current_id)
         await self._finish(moved)
         return True
 

@@ -12,7 +12,7 @@ from .presence import Viewers
 
 
 class DeckFeed:
-    """``poll_id``: the poll that its sockets are shown; none where the current one is deleted or a draft.
+    """``poll_id``: the poll that its sockets are shown; none where the current one is deleted or a draft, or about to be left.
 
     ``joining``: how many are about to join. ``asked``: resolves once a reading that has not begun yet is applied.
     ``timer``: of the next ``DECK_UPDATE``; ``told``: when the last one went out.

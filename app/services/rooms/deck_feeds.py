@@ -59,6 +59,7 @@ class DeckFeeds:
         self._feeds: dict[str, DeckFeed] = {}
         self._tasks: asyncio.TaskGroup
         moves.hints.on_change = self.on_change
+        moves.hints.on_leave = self.on_leave
         broadcaster.on_deleted = self.poll_gone
         pubsub.on_reconnect(self.reread)
 
@@ -108,6 +109,15 @@ class DeckFeeds:
         """A deck may have changed."""
         if (feed := self._feeds.get(deck_id)) is not None:
             self._refresh(feed)
+
+    def on_leave(self, deck_id: str, poll_id: str) -> None:
+        """A deck's row has moved on, and the poll is about to be closed: one message is enough for both."""
+        feed = self._feeds.get(deck_id)
+        if feed is not None and feed.poll_id == poll_id:
+            feed.poll_id = None
+            for rooms in self._broadcaster.rooms:
+                rooms.detach_deck(deck_id)
+            self._broadcaster.viewers_changed(poll_id)
 
     def viewers_changed(self, deck_id: str) -> None:
         """Somebody came or went here."""
@@ -263,7 +273,7 @@ class DeckFeeds:
 
     def _tell_viewers(self, feed: DeckFeed) -> None:
         feed.timer, feed.told = None, time.monotonic()
-        if feed.deck is not None and feed.poll_id is None:
+        if feed.poll_id is None and feed.settled:
             publication = DeckPublication("DECK_UPDATE", feed, None, self._clock.now())
             self._broadcaster.delivered["DECK_UPDATE"] += feed.viewers.here
             for rooms in self._broadcaster.rooms:

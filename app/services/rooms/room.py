@@ -113,12 +113,14 @@ class DeckRoom(Room[C]):
     """Listens to the feed of one poll at a time. Moving to another poll touches no connection.
 
     ``joined``: members that are in the poll's own room as well, by ``JOIN_POLL``. Their role there counts.
+    ``left``: the poll that it listened to last, if it listens to none until it is told of the next one.
     """
 
     def __init__(self, deck_id: str, poll_id: str | None) -> None:
         super().__init__()
         self.deck_id = deck_id
         self.poll_id = poll_id
+        self.left: str | None = None
         self.joined: set[C] = set()
 
     def remove(self, connection: C) -> None:
@@ -128,6 +130,7 @@ class DeckRoom(Room[C]):
     def attach(self, poll_id: str | None, room: Room[C] | None) -> None:
         """Listen to this poll, of which nobody but the owner has voted yet. ``room``: the poll's own room, if any."""
         self.poll_id = poll_id
+        self.left = None
         self.members[Role.STRANGER] |= self.members[Role.VOTER]
         self.members[Role.VOTER] = set()
         self.joined = set()

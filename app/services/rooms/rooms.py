@@ -210,8 +210,8 @@ class Rooms(ABC, Generic[C, Frame]):
         deck = self._decks.get(publication.room_id)
         if deck is None:
             return
-        before = deck.poll_id
-        if poll_id != before:
+        before = deck.poll_id or deck.left
+        if poll_id != deck.poll_id:
             self._attach(deck, poll_id)
             deck.mark_voted(voter_ids)
         stays = self._everybody_joined(before) if before != poll_id else set[C]()
@@ -219,6 +219,13 @@ class Rooms(ABC, Generic[C, Frame]):
             for connection in members:
                 outdated = (poll_id,) if connection in stays else (poll_id, before)
                 connection.change(deck.deck_id, frame, outdated)
+
+    def detach_deck(self, deck_id: str) -> None:
+        """The deck's room leaves its poll's room; ``change_deck`` follows soon."""
+        if (deck := self._decks.get(deck_id)) is not None:
+            left = deck.poll_id
+            self._attach(deck, None)
+            deck.left = left
 
     def update_deck(self, publication: Publication) -> None:
         if (deck := self._decks.get(publication.room_id)) is not None:
