@@ -22,7 +22,17 @@ from .bootstrap.startup import StartError
 from .bootstrap.web import open_web
 from .domain.errors import PollroomError
 from .repositories.ballots import oldest_dead_letters
-from .simulate import MOST_POLLS, MOST_VOTERS, Plan, Refused, Screen, TooFewFiles, addresses, simulate
+from .simulate import (
+    MOST_POLLS,
+    MOST_QUESTIONS,
+    MOST_VOTERS,
+    Plan,
+    Refused,
+    Screen,
+    TooFewFiles,
+    addresses,
+    simulate,
+)
 from .utils import logger
 
 EXPECTED = (
@@ -202,6 +212,11 @@ def dead_letters(replay: bool) -> None:
 @cli.command("simulate")
 @click.option("--voters", type=click.IntRange(1, MOST_VOTERS), default=100, show_default=True)
 @click.option("--polls", type=click.IntRange(1, MOST_POLLS), default=1, show_default=True)
+@click.option(
+    "--deck",
+    type=click.IntRange(1, MOST_QUESTIONS),
+    help="One deck of so many polls instead: a host moves on while they answer. --seconds is the time for each.",
+)
 @click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The server.")
 @click.option(
     "--instances", metavar="URL,URL", help="Several servers in place of --url; voters spread over them."
@@ -223,6 +238,7 @@ def dead_letters(replay: bool) -> None:
 def simulate_(
     voters: int,
     polls: int,
+    deck: int | None,
     url: str,
     instances: str | None,
     seconds: float,
@@ -235,7 +251,7 @@ def simulate_(
     Makes an account and polls, which remain. Exit status 1 where a tally differs, or a voter got no answer.
     """
     try:
-        plan = Plan(voters, polls, addresses(instances or url), seconds, stay, patience)
+        plan = Plan(voters, polls, addresses(instances or url), seconds, stay, patience, deck or 0)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     screen = Screen(sys.stderr if as_json else sys.stdout)

@@ -130,3 +130,19 @@ def test_addresses_that_are_none(text: str) -> None:
 
 def test_addresses() -> None:
     assert addresses("http://a:1/, https://b/under/") == ("http://a:1", "https://b/under")
+
+
+def test_a_crowd_answers_a_deck_while_the_host_moves_on(embedded: Server) -> None:
+    options = ["--voters", "30", "--deck", "4", "--seconds", "1", "--url", embedded.url()]
+    with start(*options) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    report = json.loads(out)
+    assert report["equal"] and len(report["results"]) == report["polls"] == 4, report
+    assert report["unknown"] == report["unseen"] == 0 and report["failed"] == report["broken"] == {}, report
+    assert report["ballots"] == 120 == report["acked"] + sum(report["refused"].values()), report
+    assert set(report["refused"]) <= {"POLL_CLOSED"}, report
+    for poll in report["results"]:
+        assert all(tally == poll["acked"] for tally in poll["tallies"].values()), poll
+        assert poll["voters"] == sum(poll["acked"].values()) > 0, poll
+    assert report["upToDate"] == 30, report

@@ -59,13 +59,13 @@ class Hall:
     connection to the next ``POLL_STATE``.
     """
 
-    def __init__(self, instances: tuple[str, ...], voters: int) -> None:
+    def __init__(self, instances: tuple[str, ...], voters: int, ballots: int) -> None:
         self._places = [_place(url) for url in instances]
         self._tls = ssl.create_default_context() if any(place.secure for place in self._places) else None
         self._connecting: set[asyncio.Task[None]] = set()
         self.delays = Reconnect(0.5, 30.0)
         self.arrived = Gate(voters)
-        self.settled = Gate(voters)
+        self.settled = Gate(ballots)
         self.closing = False
         self.repeated = 0
         self.refused: Counter[str] = Counter()

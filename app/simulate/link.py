@@ -36,6 +36,13 @@ class Reconnect(Struct, rename="camel"):
     max_delay: float
 
 
+class Shown(Struct, rename="camel"):
+    """A poll or deck in a message."""
+
+    id: str
+    version: int = 0
+
+
 class Message(Struct, rename="camel"):
     """Whatever the server sends, as far as a voter reads it; more fields than these may come."""
 
@@ -45,6 +52,9 @@ class Message(Struct, rename="camel"):
     seq: int | None = None
     repeated: bool = False
     tally: Tally | None = None
+    poll: Shown | None = None
+    poll_id: str | None = None
+    deck: Shown | None = None
     retry_after: float = 0.0
     ping_interval: float = 20.0
     reconnect: Reconnect | None = None

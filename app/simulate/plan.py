@@ -7,12 +7,14 @@ from msgspec import Struct
 
 MOST_VOTERS: Final = 20_000
 MOST_POLLS: Final = 1_000
+MOST_QUESTIONS: Final = 200
+"""Polls of a deck."""
 
 OPTIONS: Final = ("Tea", "Coffee", "Cocoa", "Water")
 
 
 class Plan(Struct, frozen=True):
-    """``instances``: base URLs, voters go to each in turn.
+    """``instances``: base URLs, voters go to each in turn. ``deck``: everybody answers a deck of so many polls instead.
 
     In seconds: ``ramp``, over which they arrive and over which they then vote; ``stay``, how long they remain after the
     last vote; ``patience``, how long the end of any stage is waited for.
@@ -24,6 +26,7 @@ class Plan(Struct, frozen=True):
     ramp: float
     stay: float
     patience: float
+    deck: int = 0
 
 
 def addresses(text: str) -> tuple[str, ...]:

@@ -41,7 +41,8 @@ class Outcome(Struct, rename="camel"):
 
 
 class Report(Struct, rename="camel"):
-    """``unknown``: ballots without any answer in time. ``failed``: voters that could not vote, by reason.
+    """``ballots``: how many were cast. ``unknown``: those without any answer in time. ``failed``: voters that could not vote,
+    by reason.
 
     ``unseen``: acknowledged, but in no tally that their voter got. ``up_to_date``: sockets whose last tally is the
     last one. ``resent``: messages sent again, by the reason. ``lost``: connections, by close code (1006: without one,
@@ -51,6 +52,7 @@ class Report(Struct, rename="camel"):
 
     voters: int
     polls: int
+    ballots: int
     instances: tuple[str, ...]
     acked: int
     repeated: int
@@ -77,11 +79,12 @@ class Report(Struct, rename="camel"):
     def lines(self) -> Iterator[str]:
         refused = sum(self.refused.values())
         yield (
-            f"{self.acked:,} of {self.voters:,} votes acknowledged, {refused:,} refused{_listed(self.refused)}, "
+            f"{self.acked:,} of {self.ballots:,} votes acknowledged, {refused:,} refused{_listed(self.refused)}, "
             f"{self.unknown:,} not known"
         )
         yield f"acknowledged after  {self.ack}"
-        yield f"visible after       {self.visible}"
+        if self.visible.count:
+            yield f"visible after       {self.visible}"
         yield f"{self.up_to_date:,} of {self.voters:,} sockets show the last tally"
         if self.lost:
             yield f"{sum(self.lost.values()):,} connections lost{_listed(self.lost)}, back after  {self.absent}"

@@ -3,15 +3,17 @@
 import asyncio
 import random
 import resource
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from .api import THREADS, Api, Refused
+from . import calls
+from .api import Api
+from .follower import Follower
+from .guest import Guest
 from .hall import Ballots, Gate, Hall
-from .plan import OPTIONS, Plan
+from .plan import Plan
 from .report import Latency, Outcome, Report
 from .screen import Screen
 from .voter import Voter
@@ -22,7 +24,8 @@ LOOK_SECONDS: Final = 1.0
 LAST_TALLY_SECONDS: Final = 10.0
 """A server that missed a publication reads every tally anew within 5 s."""
 GOODBYE_SECONDS: Final = 0.2
-HEAVIEST: Final = 5
+
+T = TypeVar("T", bound=Guest)
 
 
 class TooFewFiles(Exception):
@@ -35,32 +38,45 @@ async def simulate(plan: Plan, screen: Screen) -> Report:
     began = time.monotonic()
     api, hall = (
         Api(plan.instances, plan.patience, lambda text: screen.write([text])),
-        Hall(plan.instances, plan.voters),
+        Hall(plan.instances, plan.voters, plan.voters * (plan.deck or 1)),
     )
-    voters: list[Voter] = []
+    voters: list[Guest] = []
     background: list[asyncio.Task[None]] = []
     try:
-        owner = await _owner(api)
-        polls = await asyncio.gather(*(_poll(api, owner, number) for number in range(1, plan.polls + 1)))
+        owner = await calls.register(api)
+        polls = await asyncio.gather(
+            *(
+                calls.create_poll(api, owner, number + 1, draft=bool(plan.deck))
+                for number in range(plan.deck or plan.polls)
+            )
+        )
+        deck_id = await calls.create_deck(api, owner, polls) if plan.deck else ""
         background += [
             asyncio.ensure_future(_every(DRAW_SECONDS, lambda: screen.draw(polls))),
             asyncio.ensure_future(_every(LOOK_SECONDS, lambda: _look(voters))),
         ]
         guests = Gate(plan.voters)
         screen.stage("guests", guests)
-        for number, token in enumerate(await _guests(api, guests)):
+        for number, token in enumerate(await calls.guests(api, guests)):
+            if deck_id:
+                questions = {poll.id: poll for poll in polls}
+                voters.append(Follower(hall, token, deck_id, questions, plan.ramp, number))
+                continue
             poll = polls[number % len(polls)]
             option = random.choices(list(poll.options), poll.weights)[0]
             # Both each poll's voters and all together are spread evenly over the instances.
             voters.append(Voter(hall, token, poll, option, turn=number // len(polls) + number % len(polls)))
         screen.stage("in the room", hall.arrived)
-        await _ramp(voters, plan.ramp, Voter.come)
+        await _ramp(voters, plan.ramp, Guest.come)
         await _within(plan.patience, hall.arrived.open.wait())
         screen.stage("votes", hall.settled)
-        await _ramp(voters, plan.ramp, Voter.vote)
-        await _within(plan.patience, hall.settled.open.wait())
+        if deck_id:
+            await _quiz(api, owner, deck_id, polls, plan, voters)
+        else:
+            await _ramp([voter for voter in voters if isinstance(voter, Voter)], plan.ramp, Voter.vote)
+            await _within(plan.patience, hall.settled.open.wait())
         await asyncio.sleep(plan.stay)
-        results = await asyncio.gather(*(_outcome(api, plan.instances, owner, poll) for poll in polls))
+        results = await asyncio.gather(*(calls.outcome(api, plan.instances, owner, poll) for poll in polls))
         up_to_date = await _up_to_date(voters, plan.patience)
         screen.end(polls)
     finally:
@@ -87,59 +103,20 @@ def allow_files(number: int) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number), hard))
 
 
-async def _owner(api: Api) -> str:
-    """The access token of a new account."""
-    account = {
-        "email": f"simulate-{secrets.token_hex(8)}@example.org",
-        "password": secrets.token_urlsafe(24),
-    }
-    try:
-        session = await api.call("POST", "/auth/register", account | {"name": "Simulation"})
-    except Refused as refused:
-        if refused.code != "EMAIL_TAKEN":  # by an earlier sending, whose answer was lost
-            raise
-        session = await api.call("POST", "/auth/login", account)
-    return str(session["accessToken"])
+async def _quiz(
+    api: Api, owner: str, deck_id: str, polls: list[Ballots], plan: Plan, voters: list[Guest]
+) -> None:
+    """The host moves on whether or not everybody has answered; then what is not known is waited for."""
+    for poll in polls:
+        await calls.move(api, owner, deck_id, poll)
+        await asyncio.sleep(plan.ramp)
+    until = time.monotonic() + plan.patience
+    while any(voter.unknown for voter in voters) and time.monotonic() < until:  # noqa: ASYNC110
+        await asyncio.sleep(DRAW_SECONDS)
+    await calls.end(api, owner, deck_id)
 
 
-async def _poll(api: Api, owner: str, number: int) -> Ballots:
-    body = {"question": f"What shall we drink? ({number})", "options": list(OPTIONS), "guests": True}
-    answer = await api.call("POST", "/polls", body, owner, key=secrets.token_hex(16))
-    poll = answer["poll"]
-    options = {option["id"]: option["label"] for option in poll["options"]}
-    weights = [random.randint(1, HEAVIEST) for _ in options]
-    return Ballots(poll["id"], poll["question"], options, weights)
-
-
-async def _guests(api: Api, gate: Gate) -> list[str]:
-    """An access token for each."""
-    tokens: list[str] = []
-    left = iter(range(gate.number))
-
-    async def some() -> None:
-        for _ in left:
-            tokens.append((await api.call("POST", "/auth/guest", {}))["accessToken"])
-            gate.passed()
-
-    await asyncio.gather(*(some() for _ in range(THREADS)))
-    return tokens
-
-
-async def _outcome(api: Api, instances: tuple[str, ...], owner: str, poll: Ballots) -> Outcome:
-    acked = {option: poll.acked[option] for option in poll.options}
-    tallies: dict[str, dict[str, int]] = {}
-    voters = 0
-    equal = True
-    for base in instances:
-        tally = (await api.call("GET", f"/polls/{poll.id}/results", token=owner, base=base))["tally"]
-        tallies[base] = {option: tally["counts"].get(option, 0) for option in poll.options}
-        voters = tally["voters"]
-        poll.final = max(poll.final, (tally["epoch"], tally["seq"]))
-        equal = equal and tallies[base] == acked and voters == sum(acked.values())
-    return Outcome(poll.id, poll.question, acked, tallies, voters, equal)
-
-
-async def _up_to_date(voters: list[Voter], patience: float) -> int:
+async def _up_to_date(voters: list[Guest], patience: float) -> int:
     """How many show the tally that ``results`` had, or a later one.
 
     A voter whose connection was lost may still wait for its turn to reconnect, up to ``maxDelay``: it is waited for. Those
@@ -156,13 +133,13 @@ async def _up_to_date(voters: list[Voter], patience: float) -> int:
         await asyncio.sleep(DRAW_SECONDS)
 
 
-def _look(voters: list[Voter]) -> None:
+def _look(voters: list[Guest]) -> None:
     now = time.monotonic()
     for voter in voters:
         voter.look(now)
 
 
-async def _ramp(voters: list[Voter], seconds: float, act: Callable[[Voter], None]) -> None:
+async def _ramp(voters: list[T], seconds: float, act: Callable[[T], None]) -> None:
     """Each in turn, evenly over that time."""
     began = time.monotonic()
     for number, voter in enumerate(voters):
@@ -183,18 +160,19 @@ async def _every(seconds: float, act: Callable[[], None]) -> None:
 
 
 def _report(
-    plan: Plan, hall: Hall, voters: list[Voter], results: list[Outcome], up_to_date: int, seconds: float
+    plan: Plan, hall: Hall, voters: list[Guest], results: list[Outcome], up_to_date: int, seconds: float
 ) -> Report:
     return Report(
         voters=plan.voters,
-        polls=plan.polls,
+        polls=plan.deck or plan.polls,
+        ballots=sum(voter.attempts for voter in voters),
         instances=plan.instances,
         acked=sum(voter.acknowledged for voter in voters),
         repeated=hall.repeated,
         refused=dict(hall.refused),
         failed=dict(hall.failed),
-        unknown=sum(not voter.settled and not voter.acknowledged for voter in voters),
-        unseen=sum(not voter.settled and voter.acknowledged for voter in voters),
+        unknown=sum(voter.unknown for voter in voters),
+        unseen=sum(voter.unseen for voter in voters),
         up_to_date=up_to_date,
         resent=dict(hall.resent),
         lost={str(code): number for code, number in hall.lost.items()},
