@@ -44,12 +44,13 @@ ROWS = {
     "ledger": rows_long.ledger,
     "cold-load": rows_long.cold_load,
     "commitment": rows_long.commitment,
+    "retention": rows_long.retention,
     "soak": rows_long.soak,
     "profile": rows_profile.profile,
 }
 
 
-NAMED = ("soak", "profile")
+NAMED = ("retention", "soak", "profile")
 """Only where they are named."""
 
 
@@ -58,7 +59,7 @@ NAMED = ("soak", "profile")
     "--only",
     multiple=True,
     type=click.Choice(list(ROWS)),
-    help="This row alone; again for more. Without it: all but soak and profile.",
+    help="This row alone; again for more. Without it: all but retention, soak and profile.",
 )
 @click.option("--quick", is_flag=True, help="One short round of everything: does it run?")
 @click.option("--no-peers", is_flag=True, help="Without the servers of others.")

@@ -22,6 +22,7 @@ from bench.run import Bench
 from bench.stack import PARTITIONS, Poll, Stack
 
 LOAD_SECONDS: Final = 60.0
+FORGET_SECONDS: Final = 1200.0
 SOAK_SECONDS: Final = 600.0
 COMMIT_SECONDS: Final = 120.0
 
@@ -84,14 +85,7 @@ def cold_load(bench: Bench, results: Results) -> None:
         return
     ballots, rate, seconds = size(1_000_000, 1000), 200, size(5.0, 0.5)
     poll, others, people = stack.polls(1)[0], stack.polls(50), stack.people(100)
-    with stack.worker():
-        stack.drained()
-    stack.sql_ask(
-        f"INSERT INTO ballots (poll_id, voter_id, n, ballot_id, choices, seq, epoch, cast_at, accepted, earlier) "
-        f"SELECT '{poll.id}', CONCAT('c', seq), 1, CONCAT('v', seq), '{poll.options[0]}', seq + 2, 1, "
-        f"{int(time.time() * 1000)}, 1, '[]' FROM seq_1_to_{ballots}"
-    )
-    stack.sql_ask(f"UPDATE polls SET seq = {ballots + 2} WHERE id = '{poll.id}'")
+    _store_ballots(stack, poll, ballots)
     plan = first_votes(Plan(bench.path("beside.plan")), people, others, len(people))
     times = results.new("cold-load", f"loading a poll with {ballots:,} ballots", "s")
     quiet = results.new("cold-load", "votes on other polls meanwhile: p99", "ms")
@@ -111,6 +105,59 @@ def cold_load(bench: Bench, results: Results) -> None:
     results.line("cold-load", what, value, "s", "at most 15 s", 15)
     results.line("cold-load", "  votes on others: p99 before", quiet.median("before"), "ms")
     results.line("cold-load", "  votes on others: p99 meanwhile", quiet.median("while loading"), "ms")
+
+
+def _store_ballots(stack: Stack, poll: Poll, ballots: int) -> None:
+    """Ballots in SQL that Redis does not know."""
+    with stack.worker():
+        stack.drained()
+    stack.sql_ask(
+        f"INSERT INTO ballots (poll_id, voter_id, n, ballot_id, choices, seq, epoch, cast_at, accepted, earlier) "
+        f"SELECT '{poll.id}', CONCAT('c', seq), 1, CONCAT('v', seq), '{poll.options[0]}', seq + 2, 1, "
+        f"{int(time.time() * 1000)}, 1, '[]' FROM seq_1_to_{ballots}"
+    )
+    stack.sql_ask(f"UPDATE polls SET seq = {ballots + 2} WHERE id = '{poll.id}'")
+
+
+def retention(bench: Bench, results: Results) -> None:
+    """Forgetting the voters of a closed poll with a million ballots, and what that does to votes on others."""
+    stack, size = bench.stack, bench.size
+    if stack.sql != "mariadb":
+        bench.say("needs MariaDB, which makes the rows itself")
+        return
+    ballots, rate, seconds = size(1_000_000, 1000), 200, size(10.0, 0.5)
+    poll, others, people = stack.polls(1)[0], stack.polls(50), stack.people(100)
+    _store_ballots(stack, poll, ballots)
+    stack.redis.unlink(*Keys(PARTITIONS).poll(poll.id))
+    stack.sql_ask(
+        f"UPDATE polls SET closed_at = {int(time.time() * 1000) - 3_600_000} WHERE id = '{poll.id}'"
+    )
+    plan = first_votes(Plan(bench.path("beside.plan")), people, others, len(people))
+    with Load(plan, stack.port, stack.log("load")) as load:
+        load.open()
+        before = load.run(seconds, 10**9, 4, rate).p99
+        with stack.worker(RETENTION_DAYS="0.01") as worker, ThreadPoolExecutor(1) as pool:
+            forgetting = pool.submit(_until_forgotten, stack, poll.id)
+            meanwhile = load.run(seconds, 10**9, 4, rate).p99
+            took, memory = forgetting.result(), machine.memory_bytes(worker.pid) / 2**20
+    counted = stack.sql_ask(
+        f"SELECT COUNT(*), SUM(voter_id LIKE '~%') FROM ballots WHERE poll_id = '{poll.id}'"
+    )
+    if counted != ((ballots, ballots),):
+        raise RuntimeError(f"{counted} instead of {ballots}")
+    results.line("retention", f"voters of a poll with {ballots:,} ballots forgotten", took, "s")
+    results.line("retention", "  votes on others: p99 before", before, "ms")
+    results.line("retention", "  votes on others: p99 meanwhile", meanwhile, "ms")
+    results.line("retention", "  memory of the worker", memory, "MiB")
+
+
+def _until_forgotten(stack: Stack, poll_id: str) -> float:
+    begun = time.monotonic()
+    while time.monotonic() - begun < FORGET_SECONDS:
+        if stack.sql_ask(f"SELECT anonymized_at FROM polls WHERE id = '{poll_id}'") != ((None,),):
+            return time.monotonic() - begun
+        time.sleep(0.2)
+    raise RuntimeError("not forgotten")
 
 
 def _until_loaded(port: int, poll_id: str, voters: int) -> float:

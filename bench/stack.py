@@ -181,8 +181,8 @@ class Stack:
         return self._api
 
     @contextmanager
-    def worker(self, core: int = machine.OTHER_CORE) -> Iterator[Running]:
-        with self._app("worker", core) as worker:
+    def worker(self, core: int = machine.OTHER_CORE, **settings: str) -> Iterator[Running]:
+        with self._app("worker", core, **settings) as worker:
             yield worker
 
     @property
