@@ -93,6 +93,28 @@ async def test_200_moves_in_10_seconds_under_votes(shared: Pair, owner: Person) 
     print(f"a watcher saw {len(versions)} versions")
 
 
+async def test_a_move_is_one_message_to_each_socket(shared: Pair, owner: Person) -> None:
+    """Neither the close of the old poll nor the viewers of the new one are told apart from it."""
+    polls = await drafts(shared.via_a, owner, 3)
+    deck = await make(shared.via_a, owner, polls)
+    who = await shared.via_a.guest()
+    await move(shared.via_a, owner, deck, polls[0])
+    async with AsyncExitStack() as stack:
+        sockets = await in_deck(stack, shared, deck, 3)
+        for sock in sockets:
+            await sock.viewers(polls[0], 6)
+        for poll in polls[1:]:
+            marks = [sock.mark() for sock in sockets]
+            await move(shared.via_b, owner, deck, poll)
+            await asyncio.gather(*(shown(sock, poll) for sock in sockets))
+            (await shared.via_a.vote(who, poll["id"], option_ids(poll)[:1])).fresh()
+            for sock, mark in zip(sockets, marks, strict=True):
+                await sock.shows(poll, mark=mark, voters=1)
+                told, update = sock.since(mark)[:2]
+                assert (told["type"], told["viewers"]) == ("DECK_CHANGED", 6)
+                assert (update["type"], update["viewers"], update["tally"]["voters"]) == ("POLL_UPDATE", 6, 1)
+
+
 async def test_a_move_whose_hint_is_lost_is_shown_within_5_seconds(
     shared: Pair, owner: Person, redis_client: "redis.asyncio.Redis"
 ) -> None:

@@ -115,12 +115,14 @@ class Broadcaster:
             self._mark_dirty(feed)
 
     def deck_moved_in(self, feed: Feed, deck: Viewers) -> None:
-        """A deck's sockets are in the room now, and were told how many they are."""
+        """A deck's sockets are in the room now, and were told of its state and how many they are."""
         feed.viewers.expect(deck)
         feed.viewers.set_here(sum(rooms.viewers(feed.poll_id) for rooms in self.rooms))
-        if feed.viewers.total != deck.total:
+        if (feed.viewers.here, feed.viewers.total) != (deck.here, deck.total):
             self._mark_dirty(feed)
-        elif feed.viewers.unannounced:
+            return
+        self._due.pop(feed.poll_id, None)
+        if feed.viewers.unannounced:
             self._spawn(self._presence.announce(feed.viewers))
 
     def mark_dirty(self, poll_id: str) -> None:

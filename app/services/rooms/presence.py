@@ -94,9 +94,10 @@ class Presence:
         """Whether the total changed, and whether ours was asked for."""
         if count.instance == self._instance:
             return False, False
+        asked = count.hello and viewers.here > 0  # who has begun to listen knows of nobody
         if count.hello and not count.viewers:
-            return False, True  # it has only begun to listen
-        return viewers.update_instance(count.instance, count.viewers), count.hello
+            return False, asked
+        return viewers.update_instance(count.instance, count.viewers), asked
 
     async def leave(self, rooms: Iterable[Viewers]) -> None:
         """Nobody is here any more: others need not wait for the tick that would say so, nor for the silence."""
