@@ -85,6 +85,8 @@ def cold_load(bench: Bench, results: Results) -> None:
         return
     ballots, rate, seconds = size(1_000_000, 1000), 200, size(5.0, 0.5)
     poll, others, people = stack.polls(1)[0], stack.polls(50), stack.people(100)
+    with stack.worker():
+        stack.drained()
     _store_ballots(stack, poll, ballots)
     plan = first_votes(Plan(bench.path("beside.plan")), people, others, len(people))
     times = results.new("cold-load", f"loading a poll with {ballots:,} ballots", "s")
@@ -93,8 +95,7 @@ def cold_load(bench: Bench, results: Results) -> None:
         load.open()
         for number in range(min(bench.rounds, 3)):
             quiet.add("before", load.run(seconds, 10**9, 4, rate).p99)
-            # As unloading leaves it: the log is stored, and nothing of the poll is in Redis.
-            stack.redis.unlink(*Keys(PARTITIONS).poll(poll.id))
+            _as_unloaded(stack, poll, ballots)
             with ThreadPoolExecutor(1) as pool:
                 reader = pool.submit(_until_loaded, stack.port, poll.id, ballots)
                 quiet.add("while loading", load.run(seconds, 10**9, 4, rate).p99)
@@ -108,15 +109,19 @@ def cold_load(bench: Bench, results: Results) -> None:
 
 
 def _store_ballots(stack: Stack, poll: Poll, ballots: int) -> None:
-    """Ballots in SQL that Redis does not know."""
-    with stack.worker():
-        stack.drained()
+    """Ballots in SQL that Redis does not know. Their ids are long enough for a verifiable poll."""
+    options = ", ".join(f"'{option}'" for option in poll.options)
     stack.sql_ask(
         f"INSERT INTO ballots (poll_id, voter_id, n, ballot_id, choices, seq, epoch, cast_at, accepted, earlier) "
-        f"SELECT '{poll.id}', CONCAT('c', seq), 1, CONCAT('v', seq), '{poll.options[0]}', seq + 2, 1, "
-        f"{int(time.time() * 1000)}, 1, '[]' FROM seq_1_to_{ballots}"
+        f"SELECT '{poll.id}', CONCAT('c', seq), 1, LEFT(SHA2(seq, 256), 22), ELT(1 + seq % 4, {options}), seq + 2, "
+        f"1, {int(time.time() * 1000)}, 1, '[]' FROM seq_1_to_{ballots}"
     )
-    stack.sql_ask(f"UPDATE polls SET seq = {ballots + 2} WHERE id = '{poll.id}'")
+
+
+def _as_unloaded(stack: Stack, poll: Poll, ballots: int) -> None:
+    """As unloading leaves it: the log is stored, and nothing of the poll is in Redis."""
+    stack.sql_ask(f"UPDATE polls SET seq = {ballots + 9} WHERE id = '{poll.id}'")
+    stack.redis.unlink(*Keys(PARTITIONS).poll(poll.id))
 
 
 def retention(bench: Bench, results: Results) -> None:
@@ -127,8 +132,10 @@ def retention(bench: Bench, results: Results) -> None:
         return
     ballots, rate, seconds = size(1_000_000, 1000), 200, size(10.0, 0.5)
     poll, others, people = stack.polls(1)[0], stack.polls(50), stack.people(100)
+    with stack.worker():
+        stack.drained()
     _store_ballots(stack, poll, ballots)
-    stack.redis.unlink(*Keys(PARTITIONS).poll(poll.id))
+    _as_unloaded(stack, poll, ballots)
     stack.sql_ask(
         f"UPDATE polls SET closed_at = {int(time.time() * 1000) - 3_600_000} WHERE id = '{poll.id}'"
     )
@@ -189,12 +196,7 @@ def commitment(bench: Bench, results: Results) -> None:
     memory = results.new("commitment", "peak memory of the worker", "MiB")
     for number in range(min(bench.rounds, 3)):
         poll = stack.polls(1, verifiable=True)[0]
-        options = ", ".join(f"'{option}'" for option in poll.options)
-        stack.sql_ask(
-            f"INSERT INTO ballots (poll_id, voter_id, n, ballot_id, choices, seq, epoch, cast_at, accepted, earlier) "
-            f"SELECT '{poll.id}', CONCAT('c', seq), 1, LEFT(SHA2(seq, 256), 22), ELT(1 + seq % 4, {options}), seq + 2, "
-            f"1, {int(time.time() * 1000)}, 1, '[]' FROM seq_1_to_{ballots}"
-        )
+        _store_ballots(stack, poll, ballots)
         # Alone on its core, like the web process that loads.
         with stack.worker(machine.SERVER_CORE) as worker:
             stack.drained()
@@ -202,8 +204,7 @@ def commitment(bench: Bench, results: Results) -> None:
             times.add("commitment", _until_committed(stack, poll, ballots))
             memory.add("worker", machine.peak_memory_bytes(worker.pid) / 2**20)
             stack.drained()
-        stack.sql_ask(f"UPDATE polls SET seq = {ballots + 9} WHERE id = '{poll.id}'")
-        stack.redis.unlink(*Keys(PARTITIONS).poll(poll.id))
+        _as_unloaded(stack, poll, ballots)
         times.add("loading", _until_loaded(stack.port, poll.id, ballots))
         bench.say(
             f"commitment round {number + 1}: {times.values['commitment'][-1]:.1f} s, "

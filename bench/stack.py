@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pymysql
 import redis
 
-from app.bootstrap.settings import SETTINGS
+from app.bootstrap.setting_table import SETTINGS
 from bench import machine
 from bench.process import Missing, Running
 from tools.servers import MariaDB, free_port, redis_server

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.bootstrap.settings import SETTINGS, ConfigError, Settings
+from app.bootstrap.setting_table import SETTINGS
+from app.bootstrap.settings import ConfigError, Settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 MYSQL = "mysql+aiomysql://user:hunter22@db.example:3306/pollroom"

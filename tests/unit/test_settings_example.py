@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from app.bootstrap.settings import SETTINGS
+from app.bootstrap.setting_table import SETTINGS
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 

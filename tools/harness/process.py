@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from app.bootstrap.settings import SETTINGS
+from app.bootstrap.setting_table import SETTINGS
 from tools.harness.shapes import Memory
 from tools.servers import free_port
 
