@@ -26,6 +26,7 @@ def write(folder: Path, results: Results) -> None:
     for row in dict.fromkeys([*(line.row for line in results.lines), *results.notes]):
         kept[row] = {
             "date": day,
+            "machine": machine.description(),
             "lines": [line.__dict__ for line in results.lines if line.row == row],
             "disturbed": results.disturbed.get(row, 0.0),
             "notes": results.notes.get(row, []),
@@ -38,7 +39,7 @@ def write(folder: Path, results: Results) -> None:
 
 
 def page(kept: dict[str, dict[str, object]]) -> str:
-    """``kept``: row -> date, lines, samples, notes."""
+    """``kept``: row -> date, machine, lines, samples, notes."""
     text = [
         "# Benchmarks",
         "",
@@ -50,7 +51,7 @@ def page(kept: dict[str, dict[str, object]]) -> str:
         "share of the cores that other processes used during the row. Speeds and latencies of rows with a high share are",
         "not reliable.",
         "",
-        *machine.description(),
+        *_machines(kept),
         "",
         "| row | what | goal | measured | ratio | |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -86,6 +87,19 @@ def page(kept: dict[str, dict[str, object]]) -> str:
         for note in row["notes"]:  # type: ignore[attr-defined]
             text += ["", f"## {name.capitalize()}", "", "```text", note, "```"]
     return "\n".join([*text, ""])
+
+
+def _machines(kept: dict[str, dict[str, object]]) -> list[str]:
+    """What the rows were measured on; where that is more than one machine, which rows on which."""
+    rows: dict[str, list[str]] = {}
+    for name, row in kept.items():
+        rows.setdefault("\n".join(row["machine"]), []).append(name)  # type: ignore[arg-type]
+    most = max(rows, key=lambda machine: len(rows[machine]), default="")
+    text = most.split("\n")
+    for described, names in rows.items():
+        if described != most:
+            text += ["", f"Measured on another machine: {', '.join(names)}.", *described.split("\n")]
+    return text
 
 
 def chart(samples: list[Samples]) -> str:

@@ -139,6 +139,7 @@ class Stack:
             "GUEST_RATE": "0",
             "ACCESS_TOKEN_SECONDS": "86400",
             "TICK_MS": "100",
+            "KEEP_ALIVE_SECONDS": "3600",
             "DRAIN_SECONDS": "0",
             "PARTITIONS": str(PARTITIONS),
         } | settings  # fmt: skip
