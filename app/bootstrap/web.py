@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,8 +16,6 @@ from ..adapters.image_storage import LocalStorage, S3Storage
 from ..adapters.jwks import fetch_jwks
 from ..adapters.redis.budgets import RedisBudgets
 from ..adapters.redis.connection.cluster import open_client
-from ..adapters.redis.connection.durability import durability
-from ..adapters.redis.connection.topology import is_cluster
 from ..adapters.redis.pubsub.bus import RedisBus, RedisFeeds
 from ..adapters.redis.pubsub.sharded_bus import ShardedBus
 from ..domain.budgets import BudgetName, Rate
@@ -36,7 +34,7 @@ from ..services.accounts.challenges import Challenges
 from ..services.accounts.own_users import OwnUsers
 from ..services.accounts.password_hashing import PasswordHashing
 from ..services.accounts.sessions import CHANNEL, Sessions
-from ..services.health import Check, Probe, Readiness
+from ..services.health import Readiness
 from ..services.polls.deck_hints import DeckHints
 from ..services.polls.deck_moves import DeckMoves
 from ..services.polls.decks import Decks
@@ -48,7 +46,6 @@ from ..services.rooms.deck_feeds import DeckFeeds
 from ..services.rooms.dispatcher import Dispatcher
 from ..services.rooms.participants import Participants
 from ..services.rooms.presence import Timing
-from ..services.vote_log.kafka_relay import lag
 from ..services.voting.export import AccountExport
 from ..services.voting.votes import Votes
 from ..utils import logger
@@ -62,13 +59,13 @@ from ..websocket.events import Events
 from ..websocket.rooms import WebSocketRooms
 from ..websocket.socket import Limits
 from ..workers.vote_worker import VoteWorker
+from .checks import acknowledged, checks, probes
 from .metrics import Figures, Sources
 from .resources import Resources, worker_tasks
 
 REVOKED_SECONDS = 5.0
 MOVES_SECONDS = 2.0
 HINTS_SECONDS = 2.0
-PROBE_EXPIRY_MS = 60_000
 
 _log = logger.get(__name__)
 
@@ -170,55 +167,9 @@ async def open_web(stores: Resources, *, embedded_worker: bool) -> AsyncIterator
         worker = stores.worker() if embedded_worker else None
         relay = stores.relay() if embedded_worker else None
 
-        async def redis_answers() -> str:
-            for server in await stores.client.nodes():
-                await server.ping()
-            entries = await stores.votes.length(ledger.generations)
-            return f"{ledger.batcher.waiting} ballots on their way, {entries} entries in the vote log"
-
-        async def sql_answers() -> str:
-            await database.partitions()
-            return database.dialect
-
-        async def images_kept() -> str:
-            if stores.storage.error is not None:
-                raise OSError(stores.storage.error)
-            return stores.storage.status
-
-        async def kafka_lags() -> str:
-            text = "SQL does not say how far it is"
-            with suppress(PollroomError):
-                text = await lag(database)
-            if relay is not None and relay.error:
-                raise OSError(f"relay: {relay.error}; {text}")
-            return text
-
-        async def votes_stored() -> str:
-            assert worker is not None
-            if worker.error is not None:
-                raise OSError(worker.error)
-            return f"{worker.pending} entries to store"
-
-        async def ledger_fits() -> str:
-            if stores.ledger_watch.problem is not None:
-                raise OSError(stores.ledger_watch.problem)
-            return "Redis and SQL belong together"
-
-        needed: dict[str, Check] = {"redis": redis_answers, "sql": sql_answers, "ledger": ledger_fits}
-        beside: dict[str, Check] = {"images": images_kept}
-        if settings.kafka_brokers:
-            beside["kafka"] = kafka_lags
-        if worker is not None:
-            beside["worker"] = votes_stored
-
-        async def redis_writes() -> None:
-            for partition in range(stores.keys.partitions if is_cluster(url) else 1):
-                await stores.client.set(stores.keys.probe(partition), "1", px=PROBE_EXPIRY_MS)
-            if stores.child is not None:
-                stores.child.check_folder()
-
-        probes: dict[str, Probe] = {"redis": redis_writes, "sql": database.probe}
-        readiness = Readiness(needed, beside, probes, lambda: bus.deaf, supervisor.failing)
+        readiness = Readiness(
+            *checks(stores, worker, relay), probes(stores, url), lambda: bus.deaf, supervisor.failing
+        )
         readiness.acknowledged = await acknowledged(stores)
         _log.info("durability", acknowledged=readiness.acknowledged)
 
@@ -333,12 +284,3 @@ async def _prepare(storage: LocalStorage | S3Storage) -> None:
         pass  # logged by the storage, which tries again with the first image
     except Exception:
         _log.exception("image storage not prepared")
-
-
-async def acknowledged(stores: Resources) -> str:
-    """One sentence: what it means that a vote was acknowledged here."""
-    redis_safe, redis_text = await durability(stores.client)
-    sql_safe, sql_text = await stores.database.durability()
-    worst = {True: "kept on disk", None: "of unknown durability", False: "NOT certainly kept"}
-    verdict = worst[False if False in (redis_safe, sql_safe) else redis_safe and sql_safe]
-    return f"An acknowledged vote is {verdict}: {redis_text}; {sql_text}."
