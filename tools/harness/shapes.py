@@ -6,6 +6,8 @@ from typing import Any
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
 ID = re.compile(r"^[A-Za-z0-9_-]{1,26}\Z")
 BALLOT_ID = re.compile(r"^[A-Za-z0-9_-]{1,64}\Z")
+ROOT = re.compile(r"^[0-9a-f]{64}\Z")
+FINGERPRINT = re.compile(r"^[A-Z2-7]{5}(-[A-Z2-7]{5}){4}\Z")
 CODE = re.compile(r"^[A-HJKMNP-Z2-9]{6}\Z")
 
 STATUS = {
@@ -110,6 +112,11 @@ def check_poll(poll: dict[str, Any], *, answers: bool = False) -> None:
     assert is_int(poll["minChoices"]) and is_int(poll["maxChoices"]), poll
     assert isinstance(poll["allowChange"], bool) and poll["guests"] in (True, False, "challenge"), poll
     assert TIME.match(poll["createdAt"]), poll
+    assert isinstance(poll["verifiable"], bool), poll
+    if (commitment := poll["commitment"]) is not None:
+        assert poll["verifiable"] and poll["status"] == "closed", poll
+        assert set(commitment) == {"size", "root", "fingerprint"} and is_int(commitment["size"]), poll
+        assert ROOT.match(commitment["root"]) and FINGERPRINT.match(commitment["fingerprint"]), poll
     for name in ("opensAt", "closesAt"):
         assert poll[name] is None or TIME.match(poll[name]), poll
 
