@@ -6,32 +6,30 @@ A deck's room then listens to another poll's feed (``DeckRoom``), so that a move
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Final
 
 from ...domain.decks import Deck
 from ...domain.errors import PollroomError, unavailable
 from ...domain.values import is_id
 from ...ports.clock import Clock
 from ...ports.ledger import Ledger
-from ...ports.messaging import Feeds, ViewerCount
+from ...ports.messaging import Feeds
 from ...utils import logger
 from ...utils.recurring import every
 from ..polls.deck_moves import DeckMoves
 from .broadcaster import KEEP_FEED_SECONDS, Broadcaster
 from .deck_feed import DeckFeed, DeckPublication
+from .deck_viewers import DeckViewers
 from .feed import Feed, rights_follow_votes
-from .presence import ANNOUNCE_SHARE, CHECK_SHARE, Presence, Timing
+from .presence import ANNOUNCE_SHARE, CHECK_SHARE, Timing
 
 REREAD_SECONDS: Final = 2.0
 READ_SECONDS: Final = 1.0
 """Who joins a deck that is watched here waits this long for SQL, then gets what is known."""
 TRIES: Final = 5
 """Readings of a deck that changes meanwhile. Also how often those who came meanwhile are asked for."""
-MANY: Final = 500
-MANY_SECONDS: Final = 1.0
-"""From this many sockets on, a change of viewers alone is told once per second."""
 
 _log = logger.get(__name__)
 
@@ -53,8 +51,7 @@ class DeckFeeds:
         self._ledger = ledger
         self._pubsub = pubsub
         self._clock = clock
-        self._presence = Presence(pubsub, timing.instance)
-        self._tick = timing.tick_seconds
+        self._viewers = DeckViewers(pubsub, clock, timing, self._deliver)
         self._silence = timing.silence_seconds
         self._feeds: dict[str, DeckFeed] = {}
         self._tasks: asyncio.TaskGroup
@@ -72,7 +69,7 @@ class DeckFeeds:
 
     async def close(self) -> None:
         """Nobody is here any more, and the others hear of it."""
-        await self._presence.leave([feed.viewers for feed in self._feeds.values()])
+        await self._viewers.leave(self._feeds.values())
 
     @asynccontextmanager
     async def joining(self, deck_id: str) -> AsyncIterator[DeckFeed]:
@@ -122,9 +119,7 @@ class DeckFeeds:
     def viewers_changed(self, deck_id: str) -> None:
         """Somebody came or went here."""
         if (feed := self._feeds.get(deck_id)) is not None:
-            here = sum(rooms.deck_viewers(deck_id) for rooms in self._broadcaster.rooms)
-            if feed.viewers.set_here(here):
-                self._mark_dirty(feed)
+            self._viewers.counted(feed, sum(rooms.deck_viewers(deck_id) for rooms in self._broadcaster.rooms))
 
     async def reread(self) -> None:
         """Read every deck that is not as SQL has it, whatever was missed."""
@@ -184,7 +179,9 @@ class DeckFeeds:
                 await self._moves.poll_deleted(str(deck.current_id))
                 continue
             if feed.deck is None:
-                await self._pubsub.subscribe(feed.deck_id, lambda message: self._on_message(feed, message))
+                await self._pubsub.subscribe(
+                    feed.deck_id, lambda message: self._viewers.on_message(feed, message)
+                )
             voted = (
                 await self._voted(feed, poll) if poll is not None and poll.poll_id != feed.poll_id else set()
             )
@@ -229,13 +226,11 @@ class DeckFeeds:
         same = feed.deck is not None and feed.deck.version == deck.version
         feed.deck, feed.poll_id = deck, poll.poll_id if poll is not None else None
         if first:
-            self._spawn(self._presence.announce(feed.viewers, hello=True))
+            self._viewers.announce(feed, hello=True)
         if first or (same and feed.poll_id == before):
             return
         publication = DeckPublication("DECK_CHANGED", feed, poll, self._clock.now())
-        self._broadcaster.delivered["DECK_CHANGED"] += feed.viewers.here
-        for rooms in self._broadcaster.rooms:
-            rooms.change_deck(publication, feed.poll_id, voted)
+        self._deliver(feed, publication, voted)
         if before is not None and before != feed.poll_id:
             self._broadcaster.viewers_changed(before)
         if poll is not None and poll.poll_id != before:
@@ -246,60 +241,34 @@ class DeckFeeds:
         if feed.deck is None:
             return
         self._close(feed)
-        publication = DeckPublication("DECK_DELETED", feed, None, self._clock.now())
-        self._broadcaster.delivered["DECK_DELETED"] += feed.viewers.here
-        for rooms in self._broadcaster.rooms:
-            rooms.delete_deck(publication)
+        self._deliver(feed, DeckPublication("DECK_DELETED", feed, None, self._clock.now()))
         await self._pubsub.unsubscribe(feed.deck_id)
+
+    def _deliver(self, feed: DeckFeed, publication: DeckPublication, voter_ids: Collection[str] = ()) -> None:
+        self._broadcaster.delivered[publication.kind] += feed.viewers.here
+        for rooms in self._broadcaster.rooms:
+            match publication.kind:
+                case "DECK_CHANGED":
+                    rooms.change_deck(publication, feed.poll_id, voter_ids)
+                case "DECK_DELETED":
+                    rooms.delete_deck(publication)
+                case _:
+                    rooms.update_deck(publication)
 
     def _close(self, feed: DeckFeed) -> None:
         self._feeds.pop(feed.deck_id, None)
         if feed.timer is not None:
             feed.timer.cancel()
 
-    def _on_message(self, feed: DeckFeed, message: object) -> None:
-        if isinstance(message, ViewerCount):
-            changed, asked = self._presence.on_announcement(feed.viewers, message)
-            if changed:
-                self._mark_dirty(feed)
-            if asked:
-                self._spawn(self._presence.announce(feed.viewers))
-
-    def _mark_dirty(self, feed: DeckFeed) -> None:
-        if feed.timer is None:
-            pause = self._tick if feed.viewers.total <= MANY else max(self._tick, MANY_SECONDS)
-            delay = max(feed.told + pause - time.monotonic(), 0)
-            feed.timer = asyncio.get_running_loop().call_later(delay, self._tell_viewers, feed)
-
-    def _tell_viewers(self, feed: DeckFeed) -> None:
-        feed.timer, feed.told = None, time.monotonic()
-        if feed.poll_id is None and feed.settled:
-            publication = DeckPublication("DECK_UPDATE", feed, None, self._clock.now())
-            self._broadcaster.delivered["DECK_UPDATE"] += feed.viewers.here
-            for rooms in self._broadcaster.rooms:
-                rooms.update_deck(publication)
-        if feed.viewers.unannounced:
-            self._spawn(self._presence.announce(feed.viewers))
-
     async def _announce_viewers(self) -> None:
         """Say again how many are here, give up feeds that nobody watches."""
         for feed in list(self._feeds.values()):
             idle = time.monotonic() - feed.viewers.empty_since > KEEP_FEED_SECONDS
             if feed.viewers.here or feed.viewers.unannounced:
-                await self._presence.announce(feed.viewers)
+                self._viewers.announce(feed)
             elif idle and not feed.joining and feed.reading is None:
                 self._close(feed)
                 await self._pubsub.unsubscribe(feed.deck_id)
 
     async def _forget_viewers(self) -> None:
-        """Those of instances that no longer say how many."""
-        for feed in self._feeds.values():
-            if feed.viewers.forget():
-                self._mark_dirty(feed)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        async def guarded() -> None:
-            with suppress(PollroomError):
-                await work
-
-        self._tasks.create_task(guarded())
+        self._viewers.forget(self._feeds.values())

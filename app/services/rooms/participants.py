@@ -17,9 +17,10 @@ from .broadcaster import Broadcaster
 from .connections import ConnectionRegistry
 from .deck_feeds import TRIES, DeckFeeds
 from .feed import Feed
+from .memberships import MAX_ROOMS
 from .messages import Authenticated, DeckStateMessage, JoinDeck, JoinPoll, PollStateMessage
 from .room import Connection, Role
-from .rooms import MAX_ROOMS, Rooms
+from .rooms import Rooms
 
 
 class Participants:
