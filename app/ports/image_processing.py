@@ -1,4 +1,4 @@
-"""Making uploaded images small."""
+"""Scaling uploaded images down."""
 
 from typing import Protocol
 

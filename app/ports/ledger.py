@@ -29,13 +29,13 @@ class Ledger(Protocol):
         """
 
     async def read(self, poll_id: str, voter_id: str | None = None) -> tuple[PollState, CurrentVote | None]:
-        """The poll now (opened and closed first where due), and what the voter has in it. Loads an absent poll."""
+        """The poll's state, after any opening or closing that is due, and the voter's current vote. Loads an absent poll."""
 
     async def peek(self, poll_ids: Sequence[str]) -> dict[str, PollState]:
-        """The states of those polls that the ledger holds, without loading."""
+        """The states of the polls that the ledger holds. Loads nothing."""
 
     async def accepted(self, poll_id: str, voter_ids: Sequence[str]) -> set[str]:
-        """Those of the voters who ever had a vote accepted in the poll."""
+        """Which of these voters ever had a vote accepted in the poll."""
 
     async def lease(self, poll_id: str) -> Lease:
         """Lease a poll for an edit or for loading: votes wait until ``install_rules`` or ``release``, at most 2.5 s.
@@ -65,7 +65,7 @@ class Ledger(Protocol):
     async def close(self, poll_id: str) -> PollState: ...
 
     async def recount(self, poll_id: str) -> PollState | None:
-        """Count the poll's ballots anew; none where the ledger does not hold the poll."""
+        """Recount the poll's ballots. Returns ``None`` if the ledger does not hold the poll."""
 
     async def delete(self, poll_id: str) -> PollState: ...
 
@@ -77,11 +77,11 @@ class Ledger(Protocol):
 
 
 class TryAgain(Exception):
-    """The ledger cannot say now (leased to another, not verified, no answer): leave the transaction, wait, begin anew."""
+    """The ledger cannot answer now: leased to another caller, not verified, or no reply. Leave the transaction, wait, retry."""
 
 
 class FenceState(Protocol):
-    """``run``: the server's run id now; ``verified``: the one that the fence names, none without a fence."""
+    """``run``: the server's current run ID. ``verified``: the run ID in the fence, none without a fence."""
 
     @property
     def run(self) -> str: ...
@@ -110,10 +110,10 @@ class Fences(Protocol):
     async def inspect(self, partition: int) -> FenceState: ...
 
     async def write(self, partition: int, run: str, generation: int, ledger: str) -> bool:
-        """False where the server was restarted since ``inspect`` saw ``run``."""
+        """Write the fence. False if the server was restarted since ``inspect`` saw ``run``."""
 
     async def remove(self, partition: int, generation: int) -> bool:
-        """Stop everything in the partition until it is verified again; false if its fence is of another generation."""
+        """Remove the fence: the partition accepts nothing until it is verified. False if the generation differs."""
 
     async def trusted(self) -> bool:
         """Whether a restart of this server loses nothing that was acknowledged."""
@@ -123,7 +123,7 @@ class Fences(Protocol):
 
 
 class PollStore(Protocol):
-    """The ledger as a whole: what it holds, and taking polls out of it."""
+    """The ledger as a whole: lists the polls it holds, and removes them."""
 
     def polls(self, partition: int | None = None) -> AsyncIterator[list[str]]: ...
 
@@ -133,10 +133,10 @@ class PollStore(Protocol):
         """The closings and deletions of these polls, with the polls' seqs."""
 
     async def drop(self, poll_id: str, seq: int) -> bool:
-        """Remove a poll whose seq is below this one; never while votes are taken in its partition."""
+        """Remove a poll if its seq is below ``seq``. Never call it while the partition accepts votes."""
 
     async def unload(self, poll_id: str, generation: int, last_id: LogPosition, idle_seconds: int) -> bool:
-        """Let go of a poll that nobody asked for so long, and of which SQL (at ``last_id``) has everything."""
+        """Remove a poll that was idle for this long, if SQL (at ``last_id``) has everything of it."""
 
     def ballots(self, poll_id: str, epoch: int) -> AsyncIterator[list[BallotRow]]:
         """All ballots of a poll as SQL rows, in chunks."""

@@ -14,10 +14,10 @@ Message = tuple[bytes, bytes]
 
 
 class Topic(Protocol):
-    """Where ballots go for others, as many partitions as the log has. Every call raises ``UNAVAILABLE`` after a bounded wait."""
+    """The topic for other systems, with as many partitions as the log. Every call raises ``UNAVAILABLE`` after a bounded wait."""
 
     async def ready(self) -> None:
-        """It is there, and takes messages."""
+        """Returns once the topic exists and accepts messages."""
 
     async def send(self, partition: int, messages: Sequence[Message]) -> None:
         """Returns when they are kept, in this order. Once a partition at a time.
@@ -29,15 +29,15 @@ class Topic(Protocol):
 
 
 class Bus(Protocol):
-    """Messages between instances. Lossy: who listens must read anew after every reconnect."""
+    """Messages between instances. Lossy: listeners must read again after every reconnect."""
 
     async def publish(self, channel: str, payload: bytes) -> None: ...
 
     def channel(self, name: str) -> str:
-        """A channel for all instances. ``name`` is the ID of no poll."""
+        """Publish on a channel of all instances. ``name`` must not be the ID of a poll."""
 
     def handle(self, channel: str, on_message: Callable[[bytes], None]) -> None:
-        """Listen to a channel for the whole life of the process, from the first connection on."""
+        """Listen to a channel for the life of the process, from the first connection on."""
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None: ...
 
@@ -51,7 +51,7 @@ class ViewerCount(Struct, frozen=True):
 
 
 class Feeds(Protocol):
-    """What instances hear of a poll: its states, published with every change, and the viewers of other instances. Lossy."""
+    """Updates about a poll: its state, published with every change, and viewer counts of other instances. Lossy."""
 
     async def subscribe(self, poll_id: str, on_message: Callable[[PollState | ViewerCount], None]) -> None:
         """Returns when the server has confirmed it."""
@@ -61,4 +61,4 @@ class Feeds(Protocol):
     async def announce(self, poll_id: str, count: ViewerCount) -> None: ...
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """``callback`` reads what may have been missed."""
+        """Call ``callback`` after each reconnect, to read what may have been missed."""

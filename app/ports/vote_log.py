@@ -1,4 +1,4 @@
-"""What was accepted, in order, until SQL has it."""
+"""Accepted ballots in order, until SQL has them."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -13,13 +13,13 @@ class VoteLog(Protocol):
     async def read(
         self, offsets: Mapping[int, LogPlace], count: int, block_ms: int
     ) -> dict[int, list[LogEntry]]:
-        """Entries after ``offsets`` (by partition), at most ``count`` a partition."""
+        """Entries after ``offsets`` (by partition), at most ``count`` per partition."""
 
     def decode(self, payload: bytes, generation: int) -> LogContent:
-        """What is in the bytes of an entry, for those kept as dead letters."""
+        """Decode the bytes of an entry, for dead letters."""
 
     async def trim(self, partition: int, generation: int, bound: LogPosition) -> None:
-        """Drop entries up to and with ``bound``."""
+        """Drop entries up to and including ``bound``."""
 
     async def discard(self, partition: int, generation: int) -> None:
         """Remove the log of a generation that has ended, once it is stored."""
@@ -27,4 +27,4 @@ class VoteLog(Protocol):
     async def last_id(self, partition: int, generation: int) -> LogPosition: ...
 
     async def length(self, generations: Mapping[int, int]) -> int:
-        """Entries in the logs of these generations (by partition) together."""
+        """The number of entries in the logs of these generations (by partition), summed."""

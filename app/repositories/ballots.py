@@ -33,12 +33,12 @@ class Offset(Struct, frozen=True):
 
 
 async def store(q: Queries, rows: Sequence[BallotRow]) -> None:
-    """The row with the higher ``n`` wins, whatever is stored again in whatever order."""
+    """Store ballots, in any order and any number of times: the row with the highest ``n`` stays."""
     await q.bulk("ballot.store", [msgspec.structs.asdict(row) for row in rows])
 
 
 async def apply(q: Queries, changes: Sequence[PollChange]) -> None:
-    """Closings and deletions, of which the first stays. The polls' ``seq`` is raised by all changes."""
+    """Store closings and deletions, of which the first stays, and raise the polls' ``seq``."""
     for change in changes:
         if change.kind in ("close", "delete"):
             await q.run(f"poll.{change.kind}", id=change.poll_id, at=change.at)
@@ -51,7 +51,7 @@ async def apply(q: Queries, changes: Sequence[PollChange]) -> None:
 
 
 async def raise_seq(q: Queries, seqs: Mapping[str, int]) -> None:
-    """Poll id -> seq, for all polls in one statement. Ordered, so that two of them cannot deadlock."""
+    """Poll ID -> seq, for all polls in one statement. Ordered, so that two transactions cannot deadlock."""
     if seqs:
         await q.run("poll.raise_seq", seqs=msgspec.json.encode(sorted(seqs.items())).decode())
 
@@ -105,7 +105,7 @@ async def advance(
     new: LogPosition,
     entries: int = 0,
 ) -> bool:
-    """Compare and set, past so many entries; false where it is no longer ``old`` or the generation has moved on."""
+    """Compare and set the offset. False if it is no longer ``old``, or the generation has changed."""
     matched = await q.run(
         "offset.advance",
         reader=reader,
@@ -122,7 +122,7 @@ async def advance(
 async def fence(
     q: Queries, reader: str, partition: int, generation: int, last_id: LogPosition, fencing: str | None
 ) -> None:
-    """``fencing``: run id of the server whose fence is about to be written, none when it is."""
+    """``fencing``: run ID of the server whose fence is about to be written, none once it is written."""
     await q.run(
         "offset.fence",
         reader=reader,
@@ -152,7 +152,7 @@ async def delete_dead_letter(q: Queries, id: str) -> None:
 
 
 async def take_lease(q: Queries, reader: str, partition: int, owner: str, now: int, until: int) -> bool:
-    """A free, expired or own lease."""
+    """Take a lease that is free, expired or one's own."""
     matched = await q.run("lease.take", reader=reader, partition=partition, owner=owner, now=now, until=until)
     return matched == 1
 
@@ -160,7 +160,7 @@ async def take_lease(q: Queries, reader: str, partition: int, owner: str, now: i
 async def take_lease_from(
     q: Queries, reader: str, partition: int, holder: str, owner: str, until: int
 ) -> bool:
-    """The lease of a worker that holds more than its share; it learns of it when it renews."""
+    """Take a lease from a worker that holds more than its share. It notices when it renews."""
     matched = await q.run(
         "lease.take_from", reader=reader, partition=partition, holder=holder, owner=owner, until=until
     )
@@ -192,7 +192,7 @@ async def add_dead_letter(
     error: str,
     created_at: int,
 ) -> None:
-    """``entry``: base64 of the log entry. ``poll_id``: empty where the entry names none."""
+    """``entry``: the log entry in base64. ``poll_id``: empty if the entry names none."""
     await q.run(
         "dead_letter.insert",
         id=new_id(),

@@ -22,7 +22,7 @@ _DEFAULTS = {
 
 
 async def find(q: Queries, poll_id: str) -> Rules | None:
-    """Also a deleted one: see ``deleted_at``."""
+    """The rules of a poll, also of a deleted one: see ``deleted_at``."""
     return next(iter(_rules(await q.all("poll.find", id=poll_id))), None)
 
 
@@ -65,7 +65,7 @@ async def insert(q: Queries, rules: Rules, request_key: str | None) -> None:
 
 
 async def update(q: Queries, rules: Rules) -> None:
-    """In a transaction: all that its owner may set, ``version`` and the options."""
+    """In a transaction: store everything that the owner may set, ``version`` and the options."""
     columns = _columns(rules)
     for name in ("code", "owner_id", "seq", "closed_at", "deleted_at", "created_at", "round", "previous_id"):
         del columns[name]
@@ -96,12 +96,12 @@ async def page(q: Queries, owner_id: str, before_id: str | None, limit: int) -> 
 
 
 async def due_to_close(q: Queries, now: int, limit: int) -> list[str]:
-    """Polls past their end that SQL has not as closed, the latest first; no drafts, no deleted ones."""
+    """Polls past their end that are not closed in SQL, latest first, without drafts and deleted ones."""
     return [row["id"] for row in await q.all("poll.due_to_close", now=now, limit=limit)]
 
 
 async def poll_ids_after(q: Queries, poll_id: str, limit: int) -> list[str]:
-    """All polls but deleted ones, in chunks: begin with an empty ``poll_id``."""
+    """All polls except deleted ones, in chunks. Start with an empty ``poll_id``."""
     return [row["id"] for row in await q.all("poll.ids_after", id=poll_id, limit=limit)]
 
 
@@ -131,7 +131,7 @@ def _columns(rules: Rules) -> dict[str, Value]:
 
 
 def _rules(rows: list[dict[str, Any]]) -> list[Rules]:
-    """Rows of one poll stand together, one an option in its order."""
+    """Rows of one poll are adjacent, one per option, in the order of the options."""
     return [_one(list(group)) for _, group in groupby(rows, key=lambda row: row["id"])]
 
 

@@ -1,4 +1,4 @@
-"""The queries of ``sql/queries/relay.sql``: readers of the vote log beside SQL, and what they have sent on."""
+"""The queries of ``sql/queries/relay.sql``: readers of the vote log other than the worker, and what they have sent."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,7 +13,7 @@ SQL: Final = "sql"
 KAFKA: Final = "kafka"
 
 READS, LOST, RESENDS = 0, 1, 2
-"""``gap``: reads the log; has lost its place there; has a place again and sends what lies before it from SQL."""
+"""``gap``: reads the log; lost its position there; has a position again, and sends what is before it from SQL."""
 
 
 class Position(Struct, frozen=True):
@@ -50,12 +50,12 @@ async def of_partition(q: Queries, partition: int) -> dict[str, Position]:
 
 
 async def create(q: Queries, partition: int) -> None:
-    """``DuplicateKey`` where it is there."""
+    """Raises ``DuplicateKey`` if it exists."""
     await q.run("reader.create", reader=KAFKA, partition=partition)
 
 
 async def advance(q: Queries, at: Position, last_id: LogPosition, entries: int) -> bool:
-    """Compare and set; false where the reader is no longer ``at`` this place, or has lost it."""
+    """Compare and set. False if the reader is no longer ``at`` this position, or has lost it."""
     matched = await q.run(
         "reader.advance",
         reader=at.reader,
@@ -81,7 +81,7 @@ async def lose(q: Queries, at: Position) -> bool:
 
 
 async def place(q: Queries, partition: int, generation: int, last_id: LogPosition, passed: int) -> None:
-    """Where SQL is, whose offset the transaction has locked."""
+    """Set the reader to the position of SQL, whose offset the transaction has locked."""
     await q.run(
         "reader.place",
         reader=KAFKA,
@@ -105,7 +105,7 @@ async def resume(q: Queries, at: Position) -> bool:
 
 
 async def remove(q: Queries) -> int:
-    """Forget the relay, in a transaction; the number of partitions that it read."""
+    """In a transaction: remove the relay. Returns the number of partitions that it read."""
     await q.run("relayed.clear")
     return await q.run("reader.remove", reader=KAFKA)
 

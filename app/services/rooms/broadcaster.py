@@ -1,4 +1,4 @@
-"""Feeds: the newest tally of every poll that somebody here watches, handed to the rooms once a tick.
+"""Feeds: the newest tally of every poll that is watched on this instance, delivered to its rooms once per tick.
 
 Subscribe, wait for the confirmation, then read, then merge by ``(epoch, seq)``: nothing is missed in between. A feed holds
 only the newest; its cost does not depend on how many vote.
@@ -31,7 +31,7 @@ RESYNC_CHUNK = 200
 GIVE_UP_SECONDS = 3.0
 KEEP_FEED_SECONDS = 5.0
 MAX_TIMER_SECONDS = 3600.0
-"""Timers are set for at most this long and then again: the clock may have been corrected meanwhile."""
+"""The longest timer. Longer waits set it again, because the clock may be corrected meanwhile."""
 
 _log = logger.get(__name__)
 
@@ -70,11 +70,11 @@ class Broadcaster:
         return len(self._feeds)
 
     def feed_of(self, poll_id: str) -> Feed | None:
-        """The feed that is delivered to the poll's rooms, if there is one."""
+        """The poll's feed, if it is watched here."""
         return self._feeds.get(poll_id)
 
     async def run(self) -> None:
-        """Until cancelled: ticks, viewers, and reading anew every 5 s."""
+        """Run until cancelled: ticks, viewer counts, and a resync every 5 s."""
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(self._tick_forever())
             self._tasks.create_task(every(RESYNC_SECONDS, self.resync))
@@ -82,7 +82,7 @@ class Broadcaster:
             self._tasks.create_task(every(self._silence * CHECK_SHARE, self._forget_viewers))
 
     async def subscribe(self, poll_id: str, voter_id: str | None) -> tuple[Feed, Reading]:
-        """The feed of a poll, kept while somebody here watches and 5 s more, and what this voter reads now."""
+        """A poll's feed and this voter's current reading. The feed is kept until 5 s after the last viewer here has left."""
         self._subscribing[poll_id] += 1
         try:
             return await self._subscribe(poll_id, voter_id)
@@ -109,13 +109,13 @@ class Broadcaster:
         return feed, reading
 
     def viewers_changed(self, poll_id: str) -> None:
-        """Somebody came or went here. A feed without viewers here is given up at the next tick."""
+        """Count the viewers here again. A feed without any is dropped at the next tick."""
         feed = self._feeds.get(poll_id)
         if feed is not None and feed.viewers.set_here(sum(rooms.viewers(poll_id) for rooms in self.rooms)):
             self._mark_dirty(feed)
 
     def deck_moved_in(self, feed: Feed, deck: Viewers) -> None:
-        """A deck's sockets are in the room now, and were told of its state and how many they are."""
+        """A deck's sockets have entered the room and received its state and viewer count."""
         feed.viewers.expect(deck)
         feed.viewers.set_here(sum(rooms.viewers(feed.poll_id) for rooms in self.rooms))
         if (feed.viewers.here, feed.viewers.total) != (deck.here, deck.total):
@@ -126,13 +126,13 @@ class Broadcaster:
             self._spawn(self._presence.announce(feed.viewers))
 
     def mark_dirty(self, poll_id: str) -> None:
-        """Somebody in the room gained a right: the next tick shows it."""
+        """A connection gained a right: the next tick delivers to it."""
         feed = self._feeds.get(poll_id)
         if feed is not None:
             self._mark_dirty(feed)
 
     async def resync(self, poll_id: str | None = None) -> None:
-        """Bring every feed, or that of one poll, up to date from the ledger, whatever was missed."""
+        """Update every feed, or that of one poll, from the ledger, in case a publication was missed."""
         ids = list(self._feeds) if poll_id is None else [poll_id]
         for start in range(0, len(ids), RESYNC_CHUNK):
             try:
@@ -163,7 +163,7 @@ class Broadcaster:
         self._merge(feed, message)
 
     def _merge(self, feed: Feed, state: PollState, rules: Rules | None = None) -> None:
-        """Take a state over unless the feed has that or a newer one."""
+        """Apply a state, unless the feed has it or a newer one."""
         if state.order <= max(feed.state.order, feed.newest):
             return
         feed.newest = state.order
@@ -176,7 +176,7 @@ class Broadcaster:
         self._advance(feed)
 
     def _advance(self, feed: Feed) -> None:
-        """Apply what needs nothing fetched; the rest in a task of its own, in order."""
+        """Apply a state at once if nothing must be fetched for it, otherwise in a task. The order is kept."""
         if feed.catching_up:
             return
         while feed.pending:
@@ -189,7 +189,7 @@ class Broadcaster:
             self._apply(feed, rules, state)
 
     async def _fetch(self, feed: Feed) -> None:
-        """Bring the rules of a new version, and who may see more under them, before anybody is told."""
+        """Fetch the rules of a new version, and who may see counts under them, before anything is delivered."""
         try:
             while feed.pending:
                 state, rules = feed.pending[0]
@@ -268,7 +268,7 @@ class Broadcaster:
                     self._spawn(self._presence.announce(feed.viewers))
 
     async def _announce_viewers(self) -> None:
-        """Say again how many are here, give up feeds that nobody watches."""
+        """Announce the viewers here again, and drop feeds that nobody watches."""
         for feed in list(self._feeds.values()):
             if feed.viewers.here or feed.viewers.unannounced:
                 await self._presence.announce(feed.viewers)
@@ -280,17 +280,17 @@ class Broadcaster:
                 await self._pubsub.unsubscribe(feed.poll_id)
 
     async def _forget_viewers(self) -> None:
-        """Those of instances that no longer say how many."""
+        """Drop the viewers of instances that stopped announcing."""
         for feed in self._feeds.values():
             if feed.viewers.forget():
                 self._mark_dirty(feed)
 
     async def close(self) -> None:
-        """Nobody is here any more, and the others hear of it."""
+        """Announce that nobody is left on this instance."""
         await self._presence.leave([feed.viewers for feed in self._feeds.values()])
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """A task of its own that ends with the feeds, and whose failure is logged and hurts nobody else."""
+        """Run work in a task that ends with the feeds. Its failure is logged and affects nothing else."""
 
         async def guarded() -> None:
             try:
@@ -301,7 +301,7 @@ class Broadcaster:
         self._tasks.create_task(guarded())
 
     def _set_timer(self, feed: Feed) -> None:
-        """Read at the moment at which the poll opens or closes: the reading script does it."""
+        """Read the poll when its opening or closing is due: the script that reads applies it."""
         feed.cancel_timer()
         at = feed.state.next_moment
         if at is not None and not feed.state.deleted:

@@ -1,4 +1,4 @@
-"""How connections end: the peer went, its session ended, its token expired, or the server goes."""
+"""How connections end: the peer left, its session ended, its token expired, or the server stops."""
 
 import asyncio
 from typing import Final
@@ -27,14 +27,14 @@ class ConnectionRegistry:
         self.connections.add(connection)
 
     def bind(self, connection: Connection, identity: Identity) -> None:
-        """From now on the socket lives as long as this session and this token, instead of an earlier one's."""
+        """Bind the connection to this session and this token, in place of earlier ones."""
         self._unbind(connection)
         connection.identity = identity
         self._sessions.setdefault(identity.session_id, set()).add(connection)
         self._schedule_expiry(connection, identity)
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection that has ended, at once and everywhere."""
+        """Remove an ended connection from everything, at once."""
         connection.closed = True
         self.connections.discard(connection)
         self._unbind(connection)
@@ -50,7 +50,7 @@ class ConnectionRegistry:
         self.end(connection, CloseCode.TOKEN_INVALID)
 
     def end(self, connection: Connection, code: int) -> None:
-        """Close with a code, and out of the rooms now: nothing more is written, nobody counts it."""
+        """Close with a code. The connection leaves its rooms at once: nothing more is written, and it no longer counts."""
         connection.close(code)
         self._unbind(connection)
         connection.home.leave_all(connection)

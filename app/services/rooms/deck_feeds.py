@@ -61,14 +61,14 @@ class DeckFeeds:
         pubsub.on_reconnect(self.reread)
 
     async def run(self) -> None:
-        """Until cancelled: reading anew, and viewers."""
+        """Run until cancelled: resync, and viewer counts."""
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(every(REREAD_SECONDS, self.reread))
             self._tasks.create_task(every(self._silence * ANNOUNCE_SHARE, self._announce_viewers))
             self._tasks.create_task(every(self._silence * CHECK_SHARE, self._forget_viewers))
 
     async def close(self) -> None:
-        """Nobody is here any more, and the others hear of it."""
+        """Announce that nobody is left on this instance."""
         await self._viewers.leave(self._feeds.values())
 
     @asynccontextmanager
@@ -117,12 +117,12 @@ class DeckFeeds:
             self._broadcaster.viewers_changed(poll_id)
 
     def viewers_changed(self, deck_id: str) -> None:
-        """Somebody came or went here."""
+        """Count the viewers here again."""
         if (feed := self._feeds.get(deck_id)) is not None:
             self._viewers.counted(feed, sum(rooms.deck_viewers(deck_id) for rooms in self._broadcaster.rooms))
 
     async def reread(self) -> None:
-        """Read every deck that is not as SQL has it, whatever was missed."""
+        """Update every deck that differs from SQL, in case a hint was missed."""
         versions = await self._moves.versions(list(self._feeds))
         for feed in list(self._feeds.values()):
             known = feed.deck.version if feed.deck is not None else 0
@@ -261,7 +261,7 @@ class DeckFeeds:
             feed.timer.cancel()
 
     async def _announce_viewers(self) -> None:
-        """Say again how many are here, give up feeds that nobody watches."""
+        """Announce the viewers here again, and drop feeds that nobody watches."""
         for feed in list(self._feeds.values()):
             idle = time.monotonic() - feed.viewers.empty_since > KEEP_FEED_SECONDS
             if feed.viewers.here or feed.viewers.unannounced:

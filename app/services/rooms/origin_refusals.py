@@ -1,4 +1,4 @@
-"""What a page of a foreign origin is told, and the operator with it: the same for WebSocket and Socket.IO."""
+"""Refusals of foreign origins, for the page and for the operator: the same for WebSocket and Socket.IO."""
 
 import time
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 from ...utils import logger
 
 LOG_SECONDS: Final = 60.0
-"""One line per process in this time, however many are refused."""
+"""At most one log line per process in this time."""
 
 _log = logger.get(__name__)
 

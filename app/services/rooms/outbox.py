@@ -13,7 +13,7 @@ from .room import Role
 from .rooms import Rooms
 
 MAX_BACKLOG_BYTES: Final = 256 * 1024
-"""Bytes of answers that wait for one socket, beyond what its transport holds; then it is too slow (4408)."""
+"""Bytes of answers that may wait for one socket, beyond what its transport holds. Above it the socket is too slow (4408)."""
 
 
 class Wire(Protocol):
@@ -24,13 +24,13 @@ class Wire(Protocol):
         """False while the transport holds as much as it may."""
 
     def write(self, frame: bytes) -> None:
-        """Together with what else is written to this connection now."""
+        """Write together with whatever else is written to this connection in this pass of the event loop."""
 
     def write_now(self, frame: bytes) -> None:
-        """Past the event loop where nothing waits: cheaper for one frame to each of many connections."""
+        """Write without the event loop if nothing waits: cheaper for one frame to each of many connections."""
 
     def close(self, code: int) -> None:
-        """Say goodbye; the connection is aborted where the peer does not answer within 2 s."""
+        """Start closing. The connection is aborted if the peer does not answer within 2 s."""
 
     def pause_reading(self) -> None: ...
 
@@ -98,7 +98,7 @@ class Outbox:
             self.close(CloseCode.TOO_SLOW)
 
     def update(self, room_id: str, frame: bytes) -> None:
-        """The newest tally, where it cannot be written now: it takes the place of an older one that waits."""
+        """Keep the newest tally that cannot be written now, in place of an older one."""
         if not self.closed:
             if self._updates is None:
                 self._updates = {}
@@ -130,7 +130,7 @@ class Outbox:
             self.answer(frame)
 
     def drain(self) -> None:
-        """The wire takes bytes again: answers first, then of each poll the newest."""
+        """The transport accepts bytes again: write answers first, then the newest update of each poll."""
         wire = self.wire
         while self.backlog and wire.ready:
             frame = self.backlog.popleft()

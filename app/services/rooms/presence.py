@@ -1,4 +1,4 @@
-"""How many are in a room, over all instances: each says how many it has, and again and again; who no longer does is forgotten."""
+"""Viewer counts across instances. Each announces its count periodically; an instance that stops announcing is dropped."""
 
 import asyncio
 import time
@@ -11,13 +11,13 @@ from ...domain.errors import PollroomError
 from ...ports.messaging import Feeds, ViewerCount
 
 ANNOUNCE_SHARE, FORGET_SHARE, CHECK_SHARE = 1 / 3, 5 / 6, 1 / 15
-"""Shares of ``VIEWER_SILENCE_SECONDS``. One message may be lost; who was killed is forgotten before the whole is over."""
+"""Shares of ``VIEWER_SILENCE_SECONDS``. One announcement may be lost. A killed instance is dropped before the time is over."""
 
 FAREWELL_SECONDS = 1.0
 
 
 class Timing(Struct, frozen=True):
-    """``instance``: this process, unlike any other. ``silence_seconds``: an instance silent for so long has no viewers."""
+    """``instance``: a unique ID of this process. ``silence_seconds``: an instance silent for this long is dropped."""
 
     instance: str
     tick_seconds: float
@@ -25,7 +25,7 @@ class Timing(Struct, frozen=True):
 
 
 class Viewers:
-    """Sockets in the room of a poll or deck: those here, and what other instances last said of theirs."""
+    """Sockets in the room of a poll or deck: here, and on other instances as they last announced."""
 
     def __init__(self, room_id: str, silence_seconds: float) -> None:
         self.room_id = room_id
@@ -51,7 +51,7 @@ class Viewers:
         return changed
 
     def expect(self, deck: "Viewers") -> None:
-        """The deck's sockets come into the room on every instance; those that have not said so yet will."""
+        """The deck's sockets enter the room on every instance, also on those that have not announced it yet."""
         for instance, known in deck._others.items():
             self._others.setdefault(instance, known)
 
@@ -65,7 +65,7 @@ class Viewers:
         return self.total != before
 
     def forget(self) -> bool:
-        """Drop instances that are missed; true where there were any."""
+        """Drop instances that stopped announcing. True if there were any."""
         if not self._others:
             return False
         now = time.monotonic()
@@ -76,14 +76,14 @@ class Viewers:
 
 
 class Presence:
-    """What this instance and the others tell each other. ``instance``: this process, unlike any other."""
+    """Sends and receives announcements. ``instance``: a unique ID of this process."""
 
     def __init__(self, feeds: Feeds, instance: str) -> None:
         self._feeds = feeds
         self._instance = instance
 
     async def announce(self, viewers: Viewers, *, hello: bool = False) -> None:
-        """``hello``: the others say theirs. Where it does not go out, it is said again."""
+        """Announce the count here. ``hello`` asks the others to announce theirs. A lost announcement is repeated."""
         viewers.announced = viewers.here
         try:
             await self._feeds.announce(viewers.room_id, ViewerCount(self._instance, viewers.here, hello))
@@ -91,7 +91,7 @@ class Presence:
             viewers.announced = -1
 
     def on_announcement(self, viewers: Viewers, count: ViewerCount) -> tuple[bool, bool]:
-        """Whether the total changed, and whether ours was asked for."""
+        """Apply an announcement. Returns whether the total changed, and whether the sender asks for our count."""
         if count.instance == self._instance:
             return False, False
         asked = count.hello and viewers.here > 0  # who has begun to listen knows of nobody
@@ -100,7 +100,7 @@ class Presence:
         return viewers.update_instance(count.instance, count.viewers), asked
 
     async def leave(self, rooms: Iterable[Viewers]) -> None:
-        """Nobody is here any more: others need not wait for the tick that would say so, nor for the silence."""
+        """Announce at once that nobody is left here, so that others need not wait for a tick or for the silence."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 for viewers in rooms:
