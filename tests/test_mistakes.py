@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -171,7 +172,7 @@ async def test_a_schema_that_is_not_of_this_version(
 ) -> None:
     settings |= {"DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/x.db", "REDIS_URL": redis_url}
     assert run(["migrate"], settings).returncode == 0
-    with sqlite3.connect(tmp_path / "x.db") as database:
+    with closing(sqlite3.connect(tmp_path / "x.db")) as database, database:
         database.execute("DROP TABLE dead_letters")
     database.close()
     refused("serve", settings, r".* does not fit the schema \(no such table: .*\): .*`migrate`.*")

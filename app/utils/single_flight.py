@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
+from .shared_wait import outcome
+
 Key = TypeVar("Key", bound=Hashable)
 Outcome = TypeVar("Outcome")
 
@@ -21,7 +23,7 @@ class SingleFlight(Generic[Key, Outcome]):
         if task is None:
             task = self._running[key] = asyncio.create_task(work())
             task.add_done_callback(lambda ended: self._end(key, ended))
-        return await asyncio.shield(task)
+        return await outcome(task)
 
     async def close(self, wait_seconds: float = 0.0) -> None:
         """Cancel what still runs after ``wait_seconds``, and wait until it has ended."""

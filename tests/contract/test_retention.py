@@ -1,7 +1,9 @@
 """RETENTION_DAYS: voters of closed polls are forgotten, counts stay; deleted polls, guests and sessions go."""
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -59,8 +61,6 @@ async def test_an_open_poll_keeps_its_voters(api: Api) -> None:
 
 
 async def test_a_deleted_poll_leaves_sql(api: Api, server: Server) -> None:
-    import sqlite3
-
     owner, voter = await api.user(), await api.user()
     poll = await api.poll(owner)
     (await api.vote(voter, poll["id"], option_ids(poll)[:1])).fresh()
@@ -68,7 +68,7 @@ async def test_a_deleted_poll_leaves_sql(api: Api, server: Server) -> None:
     assert (await api.delete("/auth/sessions", voter)).status_code == 204
 
     async def rows() -> int:
-        with sqlite3.connect(f"{server.of_instance(0)['DATA_DIR']}/pollroom.db") as database:
+        with closing(sqlite3.connect(f"{server.of_instance(0)['DATA_DIR']}/pollroom.db")) as database:
             (polls,) = database.execute("SELECT COUNT(*) FROM polls WHERE id = ?", (poll["id"],)).fetchone()
             (ballots,) = database.execute(
                 "SELECT COUNT(*) FROM ballots WHERE poll_id = ?", (poll["id"],)

@@ -1,6 +1,8 @@
 """An answer to a refused body gets through, although the client is still sending."""
 
+import asyncio
 import contextlib
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -81,10 +83,47 @@ async def test_expect_100_continue_of_a_body_that_is_taken(server: Server) -> No
         assert (await connection.answer()).status == 201
 
 
+async def post_as_curl(url: str, path: str, fields: dict[str, str], size: int) -> int:
+    """The status of the answer, read while the body is being sent; what cannot be sent after it is no error."""
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
+    try:
+        writer.write(head(path, fields, size))
+        if "Expect" in fields:
+            await asyncio.wait([answer], timeout=1)
+        for _ in range(size // MIB):
+            if answer.done():
+                break
+            writer.write(b"x" * MIB)
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+        async with asyncio.timeout(30):
+            return int((await answer).split()[1])
+    finally:
+        answer.cancel()
+        writer.close()
+
+
 @pytest.mark.parametrize("expect", [False, True], ids=["", "Expect: 100-continue"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("status", CASES)
-async def test_through_nginx(nginx: str, status: int, size: int, expect: bool) -> None:
+async def test_a_client_that_reads_while_it_sends_sees_the_answer_through_a_proxy(
+    proxy: str, status: int, size: int, expect: bool
+) -> None:
+    path, fields = CASES[status]
+    headers = fields | ({"Expect": "100-continue"} if expect else {})
+    for _ in range(3):
+        found = await post_as_curl(proxy, path, headers, size)
+        assert found == status or (expect and found == 100)
+
+
+@pytest.mark.parametrize("expect", [False, True], ids=["", "Expect: 100-continue"])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("status", CASES)
+async def test_a_client_that_reads_only_after_sending_sees_it_through_nginx(
+    nginx: str, status: int, size: int, expect: bool
+) -> None:
     path, fields = CASES[status]
     headers = fields | ({"Expect": "100-continue"} if expect else {})
     async with httpx.AsyncClient(timeout=30) as client:

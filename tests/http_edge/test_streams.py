@@ -72,11 +72,11 @@ async def test_a_reader_that_never_reads_is_dropped(tmp_path: Path) -> None:
                 await eventually(changed_and_gone, lambda n: n == 0, 30)
 
 
-async def test_events_come_through_nginx_at_once(nginx: str, main_server: Server) -> None:
+async def test_events_come_through_a_proxy_at_once(proxy: str, main_server: Server) -> None:
     async with Api(main_server) as api:
         owner = await api.user()
         poll = await api.poll(owner)
-        async with stream(api, poll, owner, nginx) as reader:
+        async with stream(api, poll, owner, proxy) as reader:
             assert (await reader.next())["event"] == "POLL_STATE"
             (await api.vote(owner, poll["id"], option_ids(poll)[:1])).fresh()
             while (await reader.next("POLL_UPDATE"))["data"]["tally"]["voters"] != 1:

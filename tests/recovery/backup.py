@@ -1,7 +1,10 @@
 """A backup of the whole database, and putting it back under running processes."""
 
+import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,13 +21,16 @@ async def backup(site: Site) -> PutBack:
 
 
 async def _sqlite(site: Site) -> PutBack:
-    copy = sqlite3.connect(":memory:")
-    with sqlite3.connect(site.sqlite_file) as live:
-        live.backup(copy)
+    copy = site.sqlite_file.with_name(f"backup-{secrets.token_hex(4)}.db")
+
+    def copied(source: Path, target: Path) -> None:
+        with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target, timeout=10)) as new:
+            old.backup(new)
+
+    copied(site.sqlite_file, copy)
 
     async def put_back() -> None:
-        with sqlite3.connect(site.sqlite_file, timeout=10) as live:
-            copy.backup(live)
+        copied(copy, site.sqlite_file)
 
     return put_back
 

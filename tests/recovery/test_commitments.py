@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from typing import Any
 
@@ -276,7 +276,7 @@ async def test_other_ballots_than_those_published_get_no_other_commitment(small:
         put_back = await backup(small)
         wanted = await published(node, poll)
         await put_back()
-        with sqlite3.connect(small.sqlite_file, timeout=10) as database:
+        with closing(sqlite3.connect(small.sqlite_file, timeout=10)) as database, database:
             database.execute("UPDATE ballots SET choices = ? WHERE voter_id = 'v3'", (poll.options[2].id,))
         for _ in range(2):
             with pytest.raises(CannotCommit, match="not those of the commitment that was published"):

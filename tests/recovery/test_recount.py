@@ -1,6 +1,7 @@
 """A difference that was planted in either store is found, and repaired from the ledger's ballots."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -66,7 +67,7 @@ async def test_rows_that_sql_lost_are_found_and_written_again(small: Site) -> No
         poll = await node.poll()
         await some_votes(node, poll, range(30))
         await node.drain()
-        with sqlite3.connect(small.sqlite_file, timeout=10) as live:
+        with closing(sqlite3.connect(small.sqlite_file, timeout=10)) as live, live:
             live.execute("DELETE FROM ballots WHERE voter_id IN ('v1', 'v3')")
         assert await found(node, poll.id)
         assert (await node.stores.recounter().repair(poll.id)).equal

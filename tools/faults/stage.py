@@ -6,7 +6,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -204,7 +204,7 @@ def parse(found: Sequence[Any]) -> Row:
 
 
 def sqlite_rows(file: Path) -> list[Row]:
-    with sqlite3.connect(file, timeout=10) as live:
+    with closing(sqlite3.connect(file, timeout=10)) as live, live:
         return [parse(found) for found in live.execute(COLUMNS)]
 
 

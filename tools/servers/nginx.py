@@ -51,14 +51,14 @@ http {{
     process = subprocess.Popen([program, "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")])
     url = f"http://127.0.0.1:{port}{path}"
     try:
-        _wait(url)
+        wait_until_it_answers(url)
         yield url
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _wait(url: str) -> None:
+def wait_until_it_answers(url: str) -> None:
     until = time.monotonic() + START_SECONDS
     while True:
         try:

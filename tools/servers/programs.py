@@ -48,6 +48,11 @@ def nginx_program() -> str:
     return program("nginx", of="nginx")
 
 
+def caddy_program() -> str:
+    """Raises ``Missing``."""
+    return program("caddy", of="caddy")
+
+
 def cache() -> Path:
     """The folder of what was got once."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pollroom" / "bin"

@@ -19,6 +19,7 @@ from ...domain.credentials import clean_name
 from ...domain.errors import PollroomError
 from ...domain.users import Identity, User
 from ...utils import logger
+from ...utils.shared_wait import outcome
 from .access_tokens import LAST_SECOND, MAX_TOKEN, issuer_of
 
 REFETCH_SECONDS: Final = 30.0
@@ -128,7 +129,7 @@ class OwnUsers:
             self._fetched_at = time.monotonic()
             self._fetching = asyncio.create_task(self._refresh(self._fetch))
         if self._fetching is not None and not known:
-            await asyncio.shield(self._fetching)
+            await outcome(self._fetching)
 
     def identify(self, token: str) -> Identity:
         """Whom the token speaks for, expired or not; without I/O. ``UNAUTHENTICATED`` for anything odd."""

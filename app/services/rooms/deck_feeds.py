@@ -18,6 +18,7 @@ from ...ports.ledger import Ledger
 from ...ports.messaging import Feeds
 from ...utils import logger
 from ...utils.recurring import every
+from ...utils.shared_wait import outcome
 from ..polls.deck_moves import DeckMoves
 from .broadcaster import KEEP_FEED_SECONDS, Broadcaster
 from .deck_feed import DeckFeed, DeckPublication
@@ -91,11 +92,11 @@ class DeckFeeds:
     async def _wait(self, feed: DeckFeed) -> None:
         reading = self._refresh(feed)
         if feed.deck is None:
-            await asyncio.shield(reading)
+            await outcome(reading)
             return
         try:
             async with asyncio.timeout(READ_SECONDS):
-                await asyncio.shield(reading)
+                await outcome(reading)
         except TimeoutError:
             pass
         except PollroomError as error:

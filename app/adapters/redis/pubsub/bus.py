@@ -17,6 +17,7 @@ from ....domain.ballots import PollState
 from ....domain.errors import unavailable
 from ....ports.messaging import ViewerCount
 from ....utils import logger
+from ....utils.shared_wait import outcome
 from ..connection.client import ANSWER_SECONDS, REFUSED, SILENT
 from ..connection.cluster import Client
 from ..connection.keys import Keys
@@ -74,7 +75,7 @@ class RedisBus:
         try:
             await self._subscribe(self._pubsub, channel)
             async with asyncio.timeout(CONFIRM_SECONDS):
-                await asyncio.shield(confirmed)
+                await outcome(confirmed)
         except (*SILENT, *REFUSED) as error:
             self._handlers.pop(channel, None)
             raise unavailable() from error
