@@ -7,7 +7,9 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.instances.conftest import OwnPair
-from tests.instances.pair import in_room
+from tests.instances.pair import Pair, in_room
+from tools.harness.http import Person
+from tools.harness.shapes import option_ids
 from tools.harness.websocket import socket
 
 pytestmark = pytest.mark.anyio
@@ -81,3 +83,26 @@ async def test_viewers_are_right_again_after_an_instance_was_killed(own: OwnPair
 @pytest.mark.nightly
 async def test_viewers_are_right_again_after_each_of_20_kills(own: OwnPair) -> None:
     await killed(own, 20)
+
+
+async def test_in_a_room_of_more_than_500_viewers_alone_are_told_once_a_second(
+    shared: Pair, owner: Person
+) -> None:
+    poll = await shared.via_a.poll(owner, guests=True)
+    who = await shared.via_a.guest()
+    async with AsyncExitStack() as stack:
+        crowd = [sock for server in shared.both for sock in await in_room(stack, server, poll, 260)]
+        watcher = crowd[0]
+        await watcher.viewers(poll, 520, timeout=10)
+        mark, began = watcher.mark(), watcher.times[-1]
+        for count in range(1, 13):
+            await in_room(stack, shared.a, poll, 5)
+            if count == 6:
+                (await shared.via_b.vote(who, poll["id"], option_ids(poll)[:1])).fresh()
+                voted = time.monotonic()
+                await watcher.shows(poll, mark=mark, voters=1)
+                print(f"a vote is shown after {time.monotonic() - voted:.2f} s")
+        await watcher.viewers(poll, 580, timeout=10)
+        updates = watcher.since(mark, "POLL_UPDATE")
+        seconds = watcher.times[-1] - began
+        assert len(updates) <= seconds / 0.9 + 2, f"{len(updates)} updates in {seconds:.1f} s"

@@ -112,14 +112,14 @@ class Broadcaster:
         """Count the viewers here again. A feed without any is dropped at the next tick."""
         feed = self._feeds.get(poll_id)
         if feed is not None and feed.viewers.set_here(sum(rooms.viewers(poll_id) for rooms in self.rooms)):
-            self._mark_dirty(feed)
+            self._mark_dirty(feed, only_viewers=True)
 
     def deck_moved_in(self, feed: Feed, deck: Viewers) -> None:
         """A deck's sockets have entered the room and received its state and viewer count."""
         feed.viewers.expect(deck)
         feed.viewers.set_here(sum(rooms.viewers(feed.poll_id) for rooms in self.rooms))
         if (feed.viewers.here, feed.viewers.total) != (deck.here, deck.total):
-            self._mark_dirty(feed)
+            self._mark_dirty(feed, only_viewers=True)
             return
         self._due.pop(feed.poll_id, None)
         if feed.viewers.unannounced:
@@ -156,7 +156,7 @@ class Broadcaster:
         if isinstance(message, ViewerCount):
             changed, asked = self._presence.on_announcement(feed.viewers, message)
             if changed:
-                self._mark_dirty(feed)
+                self._mark_dirty(feed, only_viewers=True)
             if asked:
                 self._spawn(self._presence.announce(feed.viewers))
             return
@@ -238,7 +238,8 @@ class Broadcaster:
         else:
             self._mark_dirty(feed)
 
-    def _mark_dirty(self, feed: Feed) -> None:
+    def _mark_dirty(self, feed: Feed, *, only_viewers: bool = False) -> None:
+        feed.only_viewers = feed.only_viewers and only_viewers
         self._due[feed.poll_id] = feed
         self._wake.set()
 
@@ -249,6 +250,7 @@ class Broadcaster:
 
     async def _tick_forever(self) -> None:
         last = 0.0
+        later = asyncio.get_running_loop().call_later(0, self._wake.set)
         while True:
             await self._wake.wait()
             pause = last + self._tick - time.monotonic()
@@ -260,12 +262,26 @@ class Broadcaster:
             for feed in due.values():
                 if self._feeds.get(feed.poll_id) is not feed:
                     continue
-                try:
-                    self.deliver(PollPublication("POLL_UPDATE", feed, self._clock.now()))
-                except Exception:  # the other feeds of this tick must not be lost with this one
-                    _log.exception("update not delivered", poll=feed.poll_id)
+                if feed.due_at() > last:
+                    self._due[feed.poll_id] = feed
+                else:
+                    self._update(feed)
                 if feed.viewers.unannounced:
                     self._spawn(self._presence.announce(feed.viewers))
+            if self._due:
+                soonest = min(feed.due_at() for feed in self._due.values()) - time.monotonic()
+                later.cancel()
+                later = asyncio.get_running_loop().call_later(max(soonest, 0), self._wake.set)
+
+    def _update(self, feed: Feed) -> None:
+        """Where telling everybody takes longer than half a tick, the room's next tick is twice that time away."""
+        feed.told, feed.only_viewers = time.monotonic(), True
+        try:
+            self.deliver(PollPublication("POLL_UPDATE", feed, self._clock.now()))
+        except Exception:  # the other feeds of this tick must not be lost with this one
+            _log.exception("update not delivered", poll=feed.poll_id)
+        took = time.monotonic() - feed.told
+        feed.busy_until = feed.told + 2 * took if took > self._tick / 2 else 0.0
 
     async def _announce_viewers(self) -> None:
         """Announce the viewers here again, and drop feeds that nobody watches."""
@@ -283,7 +299,7 @@ class Broadcaster:
         """Drop the viewers of instances that stopped announcing."""
         for feed in self._feeds.values():
             if feed.viewers.forget():
-                self._mark_dirty(feed)
+                self._mark_dirty(feed, only_viewers=True)
 
     async def close(self) -> None:
         """Announce that nobody is left on this instance."""

@@ -3,17 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from ...ports.clock import Clock
 from ...ports.messaging import Feeds, ViewerCount
 from ...utils import logger
 from .deck_feed import DeckFeed, DeckPublication
-from .presence import Presence, Timing
-
-MANY: Final = 500
-MANY_SECONDS: Final = 1.0
-"""Above ``MANY`` sockets, a change of viewers alone is told once in this time."""
+from .presence import MANY, MANY_SECONDS, Presence, Timing
 
 _log = logger.get(__name__)
 

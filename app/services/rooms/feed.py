@@ -13,7 +13,7 @@ from ...domain.polls import PollView, Rules
 from ...domain.values import rfc3339
 from ...domain.visibility import may_see, tally
 from .messages import PollChanged, PollDeleted, PollUpdate
-from .presence import Viewers
+from .presence import MANY, MANY_SECONDS, Viewers
 
 Show = Callable[[Rules, PollState], PollView]
 
@@ -27,6 +27,8 @@ class Feed:
     """``state`` and ``rules`` belong together. ``pending``: newer states whose rules or rights are still being fetched.
 
     ``newest``: order of the newest state in ``pending`` or ``state``. ``catching_up``: a task applies ``pending`` in order.
+    ``told``: when the last ``POLL_UPDATE`` went out; ``busy_until``: when the next one may. ``only_viewers``: nothing else
+    has changed since.
     """
 
     def __init__(self, rules: Rules, state: PollState, silence_seconds: float, show: Show) -> None:
@@ -40,6 +42,14 @@ class Feed:
         self.catching_up = False
         self.moved = asyncio.Event()
         self.timer: asyncio.TimerHandle | None = None
+        self.told = self.busy_until = 0.0
+        self.only_viewers = True
+
+    def due_at(self) -> float:
+        """When the next ``POLL_UPDATE`` may go out, by ``time.monotonic``."""
+        if self.only_viewers and self.viewers.total > MANY:
+            return max(self.busy_until, self.told + MANY_SECONDS)
+        return self.busy_until
 
     def changes_poll(self, rules: Rules, state: PollState) -> bool:
         """Whether more than the tally changes."""

@@ -15,6 +15,9 @@ ANNOUNCE_SHARE, FORGET_SHARE, CHECK_SHARE = 1 / 3, 5 / 6, 1 / 15
 
 FAREWELL_SECONDS = 1.0
 
+MANY, MANY_SECONDS = 500, 1.0
+"""Above ``MANY`` sockets in a room, a change of viewers alone is told once in this time."""
+
 
 class Timing(Struct, frozen=True):
     """``instance``: a unique ID of this process. ``silence_seconds``: an instance silent for this long is dropped."""
