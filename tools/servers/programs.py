@@ -19,12 +19,13 @@ class Missing(Exception):
 
 
 def ensure(find: Callable[[], str], get: Callable[[], bool] | None) -> None:
-    """Have it got where nothing is found and that is possible. Raises ``Missing``."""
+    """Have it got where nothing is found and that is possible. Raises ``Missing`` for what is missing after that."""
     try:
         find()
     except Missing:
-        if get is None or not get():
+        if get is None:
             raise
+        get()
         find()
 
 
