@@ -43,7 +43,7 @@ class Bus(Protocol):
 
 
 class ViewerCount(Struct, frozen=True):
-    """How many viewers of a poll an instance has. ``hello``: the others are asked to announce theirs."""
+    """How many viewers of a poll or deck an instance has. ``hello``: the others are asked to announce theirs."""
 
     instance: str
     viewers: int
