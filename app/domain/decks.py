@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from .errors import invalid
 from .polls import Status
 from .text import clean_text
-from .values import Camel, is_id, optional_rfc3339, rfc3339
+from .values import Camel, optional_rfc3339, rfc3339
 
 MAX_POLLS: Final = 200
 
@@ -136,7 +136,3 @@ def check_poll_ids(poll_ids: list[str]) -> list[str]:
     if len(set(poll_ids)) < len(poll_ids):
         raise invalid("pollIds", "must name every poll once")
     return poll_ids
-
-
-def known_ids(poll_ids: list[str]) -> bool:
-    return all(map(is_id, poll_ids))
