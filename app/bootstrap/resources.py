@@ -1,5 +1,6 @@
 """What keeps data, built and opened: database, Redis, the ledger with its delivery, storage."""
 
+import asyncio
 import base64
 import hmac
 import secrets
@@ -54,6 +55,7 @@ from .startup import awaited, naming
 
 LOG_SECONDS = 5.0
 """The worker's reads wait in Redis for new entries, for half a second each."""
+VERIFIED_AT_ONCE = 16
 
 _log = logger.get(__name__)
 
@@ -234,16 +236,23 @@ async def open_resources(
             ledger.generations[partition] = await verifier.verify(partition)
 
         async def verify_all() -> None:
-            for partition in range(partitions):
-                try:
+            """At the same time: on an emptied Redis each partition waits to see whether another Redis is in use."""
+            some = asyncio.Semaphore(VERIFIED_AT_ONCE)
+
+            async def verified(partition: int) -> None:
+                async with some:
                     await verify(partition)
-                except LedgerMismatch:
-                    raise
-                except PollroomError as error:
-                    # A cluster without one of its nodes serves what the others have.
-                    if not is_cluster(url):
-                        raise
-                    _log.warning("a partition is not verified yet", partition=partition, error=repr(error))
+
+            work = [verified(partition) for partition in range(partitions)]
+            failed = [end for end in await asyncio.gather(*work, return_exceptions=True) if end is not None]
+            for error in failed:
+                if isinstance(error, LedgerMismatch) or not isinstance(error, PollroomError):
+                    raise error
+            for error in failed:
+                # A cluster without one of its nodes serves what the others have.
+                if not is_cluster(url):
+                    raise error
+                _log.warning("a partition is not verified yet", error=repr(error))
 
         with naming("REDIS_URL or DATABASE_URL", "one of them"):
             await awaited("Redis and SQL", verify_all)
