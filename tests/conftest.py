@@ -59,12 +59,9 @@ def bare(server: Server) -> Open:
 
 
 @pytest.fixture
-async def owner(api: Api, server: Server) -> Person:
+async def owner(api: Api) -> Person:
     """A registered user, shared by the tests of one server: for polls, not for sessions or lists."""
-    if "owner" not in server.cache:
-        server.cache["owner"] = await api.user(name="Owner")
-    cached: Person = server.cache["owner"]
-    return cached
+    return await api.owner()
 
 
 @pytest.fixture

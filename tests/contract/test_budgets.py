@@ -151,7 +151,7 @@ async def test_the_usual_budget_of_guests_is_100_per_second_in_bursts_of_500(
             return (await api.post("/auth/refresh", {"refreshToken": "bad"})).status_code
 
         codes = [await bad() for _ in range(20)]
-        for _ in range(100):
+        for _ in range(40):  # a slow machine never spends the budget
             codes += await asyncio.gather(*(bad() for _ in range(40)))
             if 429 in codes:
                 break

@@ -178,12 +178,28 @@ async def test_asyncapi_describes_what_sockets_say(api: Api, owner: Person, gues
         await api.delete(f"/polls/{poll['id']}", owner)
         await socket.expect("POLL_DELETED")
         await socket.leave(poll)
+        shown = await api.poll(owner, draft=True)
+        deck = ok(await api.post("/decks", {"title": "?", "pollIds": [shown["id"]]}, owner), 201)["deck"]
+        await socket.join_deck(deck)
+        async with ws(owner) as other:
+            await other.join_deck(deck)
+            await socket.expect("DECK_UPDATE", viewers=2)
+        move = {"pollId": shown["id"], "version": deck["version"]}
+        ok(await api.post(f"/decks/{deck['id']}/current", move, owner))
+        await socket.expect("DECK_CHANGED")
+        await socket.send({"type": "LEAVE_DECK", "deckId": deck["id"]})
+        await socket.expect("LEFT_DECK")
+        await socket.join_deck(deck)
+        ok(await api.delete(f"/decks/{deck['id']}", owner), 204)
+        await socket.expect("DECK_DELETED")
         said = socket.since(0)
     messages = document["components"]["messages"]
     for frame in said:
         holds(document, messages[frame["type"]]["payload"], frame)
     sent = {name for name, of in document["operations"].items() if of["action"] == "receive"}
-    assert sent == {"AUTH", "JOIN_POLL", "LEAVE_POLL", "VOTE", "RETRACT_VOTE", "PING"}
+    assert sent == {
+        "AUTH", "JOIN_POLL", "LEAVE_POLL", "JOIN_DECK", "LEAVE_DECK", "VOTE", "RETRACT_VOTE", "PING",
+    }  # fmt: skip
     assert set(messages) - sent == {frame["type"] for frame in said}
     for name in sent:
         with pytest.raises(jsonschema.ValidationError):

@@ -87,7 +87,4 @@ async def redis_client(site: Site) -> AsyncIterator["redis.asyncio.Redis"]:
 @pytest.fixture
 async def owner(shared: Pair) -> Person:
     """A registered user of the shared pair."""
-    if "owner" not in shared.a.cache:
-        shared.a.cache["owner"] = await shared.via_a.user(name="Owner")
-    cached: Person = shared.a.cache["owner"]
-    return cached
+    return await shared.via_a.owner()

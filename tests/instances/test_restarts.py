@@ -111,7 +111,7 @@ async def test_an_instance_that_goes_tells_everybody_and_answers_what_it_took(ow
 
         assert await asyncio.gather(*map(end, watchers)) == [1012] * 120
         await asyncio.gather(*casting)
-        await asyncio.to_thread(pair.a.stop)  # has had its signal: waits, and looks at the exit status
+        await asyncio.to_thread(pair.a.stop, told=True)
         print(
             f"1012 from {min(ends) * 1000:.0f} to {max(ends) * 1000:.0f} ms after SIGTERM, "
             f"exit before {time.monotonic() - began:.1f} s; {len(ballots.acked)} acked, {len(ballots.unknown)} unknown"

@@ -112,14 +112,12 @@ async def test_ballots_wait_for_a_held_poll_and_no_others_do(here: World) -> Non
     assert set(await answers(later)) == {"ALREADY_VOTED"}
 
 
-async def test_ballots_for_a_poll_that_stays_held_are_unavailable_after_3_s(here: World) -> None:
+async def test_ballots_wait_for_a_lease_until_it_expires(here: World) -> None:
     poll = await here.poll()
-    lease = await here.lease(poll)
     began = time.monotonic()
-    assert await here.cast(ballot(poll, "ann", "a", "o1")) == ["UNAVAILABLE"]
-    assert 2.9 < time.monotonic() - began < 4
-    await here.ledger.release(lease)
+    await here.lease(poll)
     assert [one.repeated for one in receipts(await here.cast(ballot(poll, "ann", "a", "o1")))] == [False]
+    assert time.monotonic() - began > 2.4
 
 
 async def test_a_caller_that_leaves_breaks_no_other(here: World) -> None:

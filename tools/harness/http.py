@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import math
 import secrets
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from tools.harness.process import Server
 from tools.harness.shapes import ACCEPTED, RETRACTED, STATUS, check_error
 
 _numbers = itertools.count()
+OWNER_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,16 @@ class Api:
         body = {"email": self.email(), "password": password} | fields
         session = ok(await self._patient("/auth/register", body), 201)
         return person(session, str(body["password"]))
+
+    async def owner(self) -> Person:
+        """A user who is shared by the tests of one server, and made anew before the access token expires."""
+        person, made = self.server.cache.get("owner", (None, 0.0))
+        if person is None or time.monotonic() - made > OWNER_SECONDS:
+            made = time.monotonic()
+            person = await self.user(name="Owner")
+            self.server.cache["owner"] = person, made
+        shared: Person = person
+        return shared
 
     async def guest(self, name: str | None = None) -> Person:
         return person(ok(await self._patient("/auth/guest", {"name": name} if name else {}), 201))

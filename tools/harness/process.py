@@ -109,9 +109,12 @@ class Process:
             return any(end.status == psutil.CONN_LISTEN and end.laddr.port == port for end in ends)
         return False
 
-    def terminate(self, seconds: float = STOP_SECONDS) -> int:
-        """SIGTERM and a bounded wait; the exit code. Fails where it did not end or left something running."""
-        if self.exit_code is None:
+    def terminate(self, seconds: float = STOP_SECONDS, *, told: bool = False) -> int:
+        """SIGTERM, unless it was ``told`` already, and a bounded wait; the exit code. A second signal would end it at once.
+
+        Fails where it did not end or left something running.
+        """
+        if self.exit_code is None and not told:
             self._popen.send_signal(signal.SIGTERM)
         try:
             code = self._popen.wait(seconds)
@@ -227,14 +230,14 @@ class Server:
         finally:
             connection.close()
 
-    def stop(self) -> None:
-        """SIGTERM to all; fails where one does not end well, or leaves something running."""
+    def stop(self, *, told: bool = False) -> None:
+        """SIGTERM to all that were not ``told`` yet; fails where one does not end well, or leaves something running."""
         LIVE.discard(self)
         processes, self.processes = self.processes, []
         failures: list[str] = []
         for process in processes:
             try:
-                code = process.terminate()
+                code = process.terminate(told=told)
                 if code != 0:
                     failures.append(f"exit code {code}\n{process.tail()}")
             except AssertionError as error:
