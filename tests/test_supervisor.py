@@ -121,3 +121,4 @@ async def test_an_exception_inside_each_task_of_a_server_is_survived(tmp_path: P
         process.stdout.close()
     assert {"ballots", "pubsub", "sessions", "worker", "sweep", "eviction"} <= set(failed), failed
     assert sum(name.startswith("feeds: ") for name in failed) == 4, failed
+    assert sum(name.startswith("decks: ") for name in failed) == 3, failed

@@ -18,6 +18,10 @@ SPARED = "redis-server"
 """Waits for a child process: its future is the event loop's own, and is needed again at the end."""
 
 
+PARENTS = {"Broadcaster": "feeds", "DeckFeeds": "decks"}
+"""Class -> its supervised task, which runs others."""
+
+
 class Injected(Exception):
     pass
 
@@ -58,13 +62,12 @@ class _Faults:
 
     def _name(self, task: "asyncio.Task[object]") -> str | None:
         if task.get_name() in self.names:
-            # The feeds' own task only waits for its children.
-            return None if task.get_name() == "feeds" else task.get_name()
+            # These tasks only wait for their children.
+            return None if task.get_name() in PARENTS.values() else task.get_name()
         coroutine: Any = task.get_coro()
-        if not coroutine.__qualname__.startswith("Broadcaster."):
-            return None
         act = coroutine.cr_frame.f_locals.get("act") if coroutine.cr_frame else None
-        return f"feeds: {getattr(act, '__name__', coroutine.__name__)}"
+        owner, _, function = getattr(act, "__qualname__", coroutine.__qualname__).rpartition(".")
+        return f"{PARENTS[owner]}: {function}" if owner in PARENTS else None
 
 
 def main() -> None:
