@@ -182,12 +182,17 @@ class Stream:
         leaving = asyncio.create_task(self._until_gone())
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            loop = asyncio.get_running_loop()
             data: bytes | None = b"retry: %d\n\n" % randint(*RETRY_MS)
+            comment_at = loop.time() + self._ping_interval
             while data is not None:
-                await send({"type": "http.response.body", "body": data or b":\n\n", "more_body": True})
+                if not data or loop.time() >= comment_at:
+                    data += b":\n\n"
+                    comment_at = loop.time() + self._ping_interval
+                await send({"type": "http.response.body", "body": data, "more_body": True})
                 if connection is not None:
                     connection.renew()
-                data = await self._wire.take(self._ping_interval)
+                data = await self._wire.take(comment_at - loop.time())
             await send({"type": "http.response.body", "body": b""})
         finally:
             self._registry.remove(self._reader)

@@ -43,6 +43,25 @@ async def test_silence_is_filled_with_comments_and_a_full_server_says_when_to_co
                 assert "Traceback" not in server.log()
 
 
+async def test_a_comment_comes_every_interval_also_between_events(tmp_path: Path) -> None:
+    with serving(tmp_path, {"PING_INTERVAL": "0.5", "TICK_MS": "20"}) as server:
+        async with Api(server) as api:
+            owner = await api.user()
+            poll = await api.poll(owner, allowChange=True)
+            async with stream(api, poll, owner) as reader:
+                await reader.next()
+
+                async def vote_until_commented() -> int:
+                    """An event more often than the interval."""
+                    choice = [option_ids(poll)[reader.comments % 2]]
+                    ok(await api.post(f"/polls/{poll['id']}/votes", {"optionIds": choice}, owner), 201)
+                    await reader.next("POLL_UPDATE")
+                    return reader.comments
+
+                # 60 votes: the most that one voter may change.
+                await eventually(vote_until_commented, lambda comments: comments >= 2, 20)
+
+
 async def _number(n: int) -> int:
     return n
 
