@@ -43,6 +43,7 @@ class Readiness:
         self._needed = needed
         self._checks = {**needed, **beside}
         self._probes = probes
+        self._probing: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, str] = {}
         self._away_since: dict[str, float] = {}
         self._deaf = deaf
@@ -52,11 +53,26 @@ class Readiness:
         self.acknowledged = "unknown"
 
     async def watch(self) -> None:
-        """Until cancelled: run the probes, and log each outage once when it begins and once when it ends."""
-        while True:
-            await asyncio.gather(*(self._probe(name, probe) for name, probe in self._probes.items()))
-            self._log_changes(await self._results())
-            await asyncio.sleep(PROBE_INTERVAL_SECONDS)
+        """Until cancelled: run the probes, and log each outage once when it begins and once when it ends.
+
+        A driver may not let go of a call that is cancelled. Such a probe counts as failed and is left to end by itself.
+        """
+        try:
+            while True:
+                for name in self._probes.keys() - self._probing.keys():
+                    self._probing[name] = asyncio.create_task(self._probe(name))
+                if self._probing:
+                    await asyncio.wait(self._probing.values(), timeout=2 * PROBE_SECONDS)
+                for name, task in list(self._probing.items()):
+                    if task.done():
+                        del self._probing[name]
+                    else:
+                        self._failures[name] = "a write does not end"
+                self._log_changes(await self._results())
+                await asyncio.sleep(PROBE_INTERVAL_SECONDS)
+        finally:
+            for task in self._probing.values():
+                task.cancel()
 
     async def report(self) -> tuple[int, dict[str, Any]]:
         """The HTTP status, and ``{status, acknowledged, checks}`` of the contract."""
@@ -92,10 +108,10 @@ class Readiness:
                 results[name] = (False, failure)
         return results
 
-    async def _probe(self, name: str, probe: Probe) -> None:
+    async def _probe(self, name: str) -> None:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                await probe()
+                await self._probes[name]()
         except Exception as error:
             self._failures[name] = _reason(error)
         else:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from tests.socketio.conftest import Connect
 from tools.harness.decks import make, move
 from tools.harness.http import Api, Person, ok
 from tools.harness.shapes import option_ids
+from tools.harness.wait import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -110,10 +112,17 @@ async def live(api: Api, owner: Person, ws: Open, sio: Connect, correct: int | N
         ]
 
         async def all_show(**match: Any) -> None:
+            """Also the streams: a tally that some of them skip would make two lives differ."""
             for sock in sockets.values():
                 await sock.shows(poll, **match)
             for client in clients.values():
                 await client.shows(poll, **match)
+            sought = [f'"{name}":{json.dumps(value)}' for name, value in match.items()]
+            for kind in ("polls", "decks"):
+                await eventually(partial(seen, f"stream of {kind}", sought), bool)
+
+        async def seen(who: str, sought: list[str]) -> bool:
+            return any(all(part in text for part in sought) for text in life.texts.get(who, []))
 
         for sock in sockets.values():
             await sock.expect("DECK_CHANGED")
@@ -125,6 +134,7 @@ async def live(api: Api, owner: Person, ws: Open, sio: Connect, correct: int | N
         await life.look(poll, deck, people)
         await life.mark(poll, 2)
         (await sockets["voter"].vote(poll["id"], ids[:1], id="a")).fresh()
+        await all_show(voters=1)
         (await clients["voter"].vote(poll["id"], ids[1:2], id="b")).fresh()
         await all_show(voters=2)
         await life.look(poll, deck, people)
