@@ -423,7 +423,7 @@ export class Pollroom {
                 else return this.#authenticate(); // its answer sends the ballots
             })
             .catch((error) => {
-                const final = error instanceof ApiError;
+                const final = error instanceof ApiError && !AGAIN.has(error.code);
                 for (const { id, pollId } of [...this.#ballots.values()].filter(({ refused }) => refused)) {
                     if (final) this.#answered({ ...refusal, id, pollId });
                     else this.#later(id, 2, () => this.#sendBallot(this.#ballots.get(id)));

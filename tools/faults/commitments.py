@@ -17,10 +17,11 @@ import httpx
 
 from app.adapters.redis.connection.client import connect
 from app.adapters.redis.connection.scripts import Scripts
-from tools.faults.gate import Fate, Gate, Rule, gate, passing
+from tools.faults.gate import Fate, Rule, gate, passing
 from tools.faults.load import People, Poll
 from tools.faults.scene import Round, Scene
 from tools.faults.stage import Stage, up
+from tools.faults.steps import kill_workers
 from tools.harness.process import ROOT
 from tools.servers import MariaDB, RedisServer
 
@@ -75,7 +76,7 @@ async def killed(round: Round) -> None:
                     rule = _rule(digest if held is redis else step.where)
                     held.arm(request=passing if step.after else rule, reply=rule if step.after else passing)
                     await _close(stage, poll)
-                    await _kill_workers(stage, held)
+                    await kill_workers(stage, held, COMMIT_SECONDS)
                     where = f"killed {'after' if step.after else 'before'} {step.where.decode()}"
                     await _check(round, stage, poll, receipts, where)
                     round.hit()
@@ -94,17 +95,6 @@ def _rule(wanted: bytes) -> Rule:
         return Fate.HOLD if wanted in data else Fate.PASS
 
     return rule
-
-
-async def _kill_workers(stage: Stage, held: Gate) -> None:
-    async with asyncio.timeout(COMMIT_SECONDS):
-        await held.held.wait()
-    for worker in stage.workers:
-        worker.kill_leader()
-    await held.close()  # what waits in it is lost with its sender
-    held.release()
-    for number in range(2):
-        stage.start_worker(number)
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,12 @@ async def _killed(stage: Stage, gates: Gates, step: Step, poll: Poll) -> None:
     await call()
     rules: tuple[Rule, Rule] = (passing, rule) if step.after else (rule, passing)
     held.arm(request=rules[0], reply=rules[1])
-    async with asyncio.timeout(30):
+    await kill_workers(stage, held, 30)
+
+
+async def kill_workers(stage: Stage, held: Gate, seconds: float) -> None:
+    """Kill both workers once what one of them sends waits at the gate, at most ``seconds``; start them again."""
+    async with asyncio.timeout(seconds):
         await held.held.wait()
     for worker in stage.workers:
         worker.kill_leader()

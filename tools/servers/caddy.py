@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.servers.nginx import wait_until_it_answers
 from tools.servers.programs import caddy_program
+from tools.servers.proxy import answering
 from tools.servers.server import free_port
 
 
@@ -28,10 +28,5 @@ def caddy(folder: Path, upstream: str) -> Iterator[str]:
             stdout=log,
             stderr=log,
         )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_it_answers(url)
+    with answering(process, f"http://127.0.0.1:{port}") as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(10)

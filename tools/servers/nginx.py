@@ -2,17 +2,13 @@
 
 import os
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tools.servers.programs import nginx_program
+from tools.servers.proxy import answering
 from tools.servers.server import free_port
-
-START_SECONDS = 20.0
 
 
 @contextmanager
@@ -49,22 +45,5 @@ http {{
 """
     )
     process = subprocess.Popen([program, "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")])
-    url = f"http://127.0.0.1:{port}{path}"
-    try:
-        wait_until_it_answers(url)
+    with answering(process, f"http://127.0.0.1:{port}{path}") as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def wait_until_it_answers(url: str) -> None:
-    until = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/healthz", timeout=5)
-            return
-        except (urllib.error.URLError, ConnectionError):
-            if time.monotonic() > until:
-                raise
-        time.sleep(0.05)

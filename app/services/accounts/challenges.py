@@ -5,7 +5,6 @@ hashes with SHA-256, which a page can do without HTTPS; the key derivation of ve
 pages of a local network do not have.
 """
 
-import binascii
 from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
@@ -76,5 +75,5 @@ def _decode(text: str) -> _Solution:
         if len(text) > MAX_SOLUTION:
             raise ValueError
         return msgspec.json.decode(b64decode(text, validate=True), type=_Solution)
-    except (ValueError, binascii.Error):  # msgspec's errors are ValueErrors
+    except ValueError:  # as are the errors of Base64 and of msgspec
         raise invalid("solution", "must be the Base64 of a solution in JSON") from None
