@@ -28,9 +28,9 @@ from .presence import ANNOUNCE_SHARE, CHECK_SHARE, Timing
 
 REREAD_SECONDS: Final = 2.0
 READ_SECONDS: Final = 1.0
-"""Who joins a deck that is watched here waits this long for SQL, then gets what is known."""
+"""How long a ``JOIN_DECK`` waits for SQL if the deck is watched here. Then it gets what is known."""
 TRIES: Final = 5
-"""Readings of a deck that changes meanwhile. Also how often those who came meanwhile are asked for."""
+"""How often a deck is read again because it changed meanwhile, and users because some joined meanwhile."""
 
 _log = logger.get(__name__)
 
@@ -138,7 +138,7 @@ class DeckFeeds:
                 self._refresh(feed)
 
     def _refresh(self, feed: DeckFeed) -> "asyncio.Future[None]":
-        """Done once what SQL has from now on is applied. Those who ask meanwhile share one reading."""
+        """A future that is done once a reading that begins after this call is applied. Concurrent callers share it."""
         if feed.asked is None:
             feed.asked = asyncio.get_running_loop().create_future()
         if feed.reading is None:
@@ -208,7 +208,7 @@ class DeckFeeds:
         return None if poll.state.draft else poll
 
     async def _voted(self, feed: DeckFeed, poll: Feed) -> set[str]:
-        """Who in the deck voted in the poll before, where that decides what they see. Read in batches."""
+        """Users in the deck who voted in the poll earlier, if that decides what they see. Read in batches."""
         voted, asked = set[str](), set[str]()
         if not rights_follow_votes(poll.rules, poll.state) or not poll.state.accepted:
             return voted

@@ -1,4 +1,4 @@
-"""How many sockets are in a deck, over all instances, and telling them so while no poll is current."""
+"""Viewer counts of decks across instances, delivered by ``DECK_UPDATE`` while no poll is current."""
 
 import asyncio
 import time
@@ -26,12 +26,12 @@ class DeckViewers:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def counted(self, feed: DeckFeed, here: int) -> None:
-        """So many are here now."""
+        """Set the number of sockets on this instance."""
         if feed.viewers.set_here(here):
             self.mark_dirty(feed)
 
     def on_message(self, feed: DeckFeed, message: object) -> None:
-        """Another instance says how many it has, or asks."""
+        """Apply the announcement of another instance, and answer if it asks for ours."""
         if isinstance(message, ViewerCount):
             changed, asked = self._presence.on_announcement(feed.viewers, message)
             if changed:
@@ -46,19 +46,19 @@ class DeckViewers:
             feed.timer = asyncio.get_running_loop().call_later(delay, self._update, feed)
 
     def announce(self, feed: DeckFeed, *, hello: bool = False) -> None:
-        """In the background. ``hello``: the others say theirs."""
+        """Announce the count in the background. ``hello`` asks the others to announce theirs."""
         task = asyncio.create_task(self._announce(feed, hello))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def forget(self, feeds: Iterable[DeckFeed]) -> None:
-        """Viewers of instances that no longer say how many."""
+        """Drop the viewers of instances that stopped announcing."""
         for feed in feeds:
             if feed.viewers.forget():
                 self.mark_dirty(feed)
 
     async def leave(self, feeds: Iterable[DeckFeed]) -> None:
-        """Nobody is here any more, and the others hear of it."""
+        """Announce that nobody is left on this instance."""
         await self._presence.leave([feed.viewers for feed in feeds])
         for task in self._tasks:
             task.cancel()
